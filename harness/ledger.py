@@ -1,6 +1,6 @@
 """The sweep folder: its files, and how they stay whole when anything dies at any moment.
 
-    sweep.json            what was asked (written first)
+    sweep.json            what was asked (written first); plan.toml is its plan, to run again
     artifacts.json        what each model and variant became
     launches/DEVICE/NNNN-CASE.jsonl   the runner's results, byte for byte, each renamed into place
     ledger.jsonl          one line a finished launch: the host's account of it, append only
@@ -141,7 +141,11 @@ class ArtifactsFile(_Model):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep folder as read: everything but the launches' own files, which load on demand."""
+    """A sweep folder as read: everything but the launches' own files, which load on demand.
+
+    `entries` holds the latest account of each attempt: one that was interrupted, as far as the
+    host could see, may have been collected later. `torn_lines` counts lines that a crash cut.
+    """
 
     folder: Path
     file: SweepFile
@@ -194,7 +198,8 @@ def _read_ledger(path: Path) -> tuple[tuple[LedgerEntry, ...], int]:
             entries.append(LedgerEntry.model_validate_json(line))
         except ValidationError:
             torn += 1
-    return tuple(entries), torn
+    latest = {(e.device, e.case, e.index, e.attempt): e for e in entries}
+    return tuple(latest.values()), torn
 
 
 def append_entry(folder: Path, entry: LedgerEntry) -> None:

@@ -1,0 +1,53 @@
+# make demo    set everything up and run the quickstart on this computer
+# make test    set everything up and pass the tests
+# make check   the quick subset: lint, types, unit tests
+# make setup   the environment (.venv) and what the tests need of the system
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Newer torch releases bring gigabytes of CUDA; this one has a CPU build.
+TORCH := torch==2.13.0
+CXX_FILES = $(shell git ls-files '*.cpp' '*.h' '*.cc')
+
+.PHONY: demo test check lint setup system format schema clean
+
+demo: setup
+	$(BIN)/phonebench run examples/quickstart.toml
+
+test: setup lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+schema: setup
+	$(BIN)/phonebench plan --schema > docs/plan.schema.json
+
+setup: $(VENV)/installed system
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "phonebench needs Python 3.11 or newer: name one with make PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "cannot make $(VENV): on Debian, install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+system:
+	@sh tools/system-packages.sh
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

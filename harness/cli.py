@@ -1,0 +1,484 @@
+"""The verbs of `phonebench`; the only module that prints or exits.
+
+Heavy modules are imported inside the verbs that need them: `--help` must answer at once.
+Exit codes: 0 done; 1 the gate found a regression; 2 the plan or the command line is wrong, nothing
+was started; 3 the run is incomplete.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from harness.errors import (
+    DeviceNotFound,
+    HarnessError,
+    PlanError,
+    SweepError,
+)
+
+if TYPE_CHECKING:
+    from harness.export.artifact import ExportedModel
+    from harness.ledger import Sweep
+    from harness.plan import Plan
+
+DONE, REGRESSION, WRONG, INCOMPLETE = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="phonebench",
+    help="Measure how a model runs on real phones, and know how sure the answer is.",
+    epilog="Start here: phonebench init; phonebench plan plan.toml; phonebench run plan.toml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+_MobilePython = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PYTHON",
+        help="An interpreter whose torch (2.12 or older) has XNNPACK, for the recipe fp32-mobile.",
+    ),
+]
+_Fresh = Annotated[bool, typer.Option("--fresh", help="Export anew, whatever the cache holds.")]
+
+
+def main() -> None:
+    """Run the command line. Errors that the harness understands are printed without a traceback."""
+    try:
+        app()
+    except HarnessError as error:
+        _fail(error)
+
+
+def _fail(error: HarnessError) -> NoReturn:
+    _say(f"error: {error.message}")
+    if error.advice:
+        _say(f"       {error.advice}")
+    wrong = isinstance(error, PlanError | SweepError | DeviceNotFound)
+    raise SystemExit(WRONG if wrong else INCOMPLETE)
+
+
+def _say(text: str) -> None:
+    """Print for the person; stdout stays free for what a script reads."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"phonebench {version('phonebench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: phonebench devices --json")
+def devices(as_json: _Json = False) -> None:
+    """List the devices that can be measured now.
+
+    What stands in the first column is the name to use in a plan or with --device.
+    """
+    from harness import devices as attached
+    from harness.console import devices_table, show
+
+    infos = attached.discover()
+    if as_json:
+        _print_json([info.model_dump() for info in infos])
+    else:
+        show(devices_table(infos))
+
+
+@app.command(epilog="Example: phonebench init my-plan.toml")
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("plan.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+) -> None:
+    """Write a commented plan to start from."""
+    from importlib.resources import files
+
+    if file.exists() and not force:
+        raise PlanError(f"{file} exists already", "Name another file, or add --force.")
+    try:
+        file.write_text(files("harness").joinpath("starter_plan.toml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"cannot write {file}: {error.strerror}") from error
+    _say(f"wrote {file}; edit it, then look at its cases with: phonebench plan {file}")
+
+
+@app.command(
+    epilog="Examples: phonebench plan plan.toml | phonebench plan --schema > plan.schema.json"
+)
+def plan(
+    file: Annotated[
+        Path | None, typer.Argument(help="The plan (TOML).", show_default=False)
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of plans.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Check a plan, and print its cases and how long they will take. Nothing is started."""
+    from harness.plan import Plan, load_plan
+
+    if schema:
+        _print_json(Plan.model_json_schema())
+        return
+    if file is None:
+        raise PlanError("no plan is named", "phonebench plan FILE; `phonebench init` writes one.")
+    checked = load_plan(file)
+    from harness.console import plan_table, show
+    from harness.sweep import estimate_seconds, schedule
+
+    launches = len(schedule(checked, checked.plan.devices[0]))
+    seconds = estimate_seconds(checked)
+    if as_json:
+        cases = [{"case": case.id, "variant": case.variant.id} for case in checked.cases()]
+        _print_json({"cases": cases, "launches": launches, "estimate_seconds": seconds})
+    else:
+        show(plan_table(checked, launches, seconds))
+
+
+@app.command(
+    epilog="Examples: phonebench export plan.toml -o artifacts | "
+    "phonebench export my_models:net --shape 1x3x224x224 --recipe fp32,int8-dynamic -o artifacts"
+)
+def export(
+    target: Annotated[str, typer.Argument(help="A plan, or a model: module:callable or a file.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Copy the files into this folder.")
+    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="Shape of an input: 1x3x224x224.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipes, with commas.")] = "fp32",
+    container: Annotated[str, typer.Option(help="zip, flatbuffer, or both.")] = "zip",
+    memory_format: Annotated[
+        str, typer.Option(help="contiguous, channels_last, or both.")
+    ] = "contiguous",
+    calibration: Annotated[str | None, typer.Option(help="module:callable.")] = None,
+    evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
+    mobile_python: _MobilePython = None,
+    fresh: _Fresh = False,
+    as_json: _Json = False,
+) -> None:
+    """Export models without measuring: files, sizes, operators, fidelity and accuracy.
+
+    Every export is compared with the eager model, and kept in a cache by its content.
+    """
+    from harness.console import artifacts_table, show
+    from harness.quick import plan_from_options
+
+    chosen = _read_target(
+        target,
+        lambda: plan_from_options(
+            target,
+            shapes=shape or [],
+            matrix={"recipe": recipe, "container": container, "memory_format": memory_format},
+            model={"calibration": calibration, "evaluation": evaluation},
+        ),
+    )
+    models = _export(chosen, mobile_python, fresh, Path.cwd())
+    if output is not None:
+        _copy_artifacts(models, output)
+    if as_json:
+        _print_json([model.model_dump(mode="json") for model in models])
+    else:
+        show(artifacts_table(models))
+    broken = any(m.status != "ok" or any(a.status == "failed" for a in m.artifacts) for m in models)
+    raise typer.Exit(INCOMPLETE if broken else DONE)
+
+
+@app.command(
+    epilog="Examples: phonebench run plan.toml | "
+    "phonebench run my_models:net --shape 1x3x224x224 --recipe fp32,int8-dynamic --threads 1,2 | "
+    "phonebench run model.ptl --shape 1x3x224x224 | phonebench run --resume"
+)
+def run(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="A plan; or a model (module:callable, .pt2, .pt, .ptl); with --resume a sweep.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a sweep (default: the newest one).")
+    ] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where sweeps go.")] = Path(
+        "sweeps"
+    ),
+    device: Annotated[str | None, typer.Option(help="Devices, with commas.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Launches of each case (default 10).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order and of the inputs.")] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Shape of an input: 1x3x224x224, or 1x128:int64:0..30522; once an input."
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipes, with commas (fp32).")] = None,
+    threads: Annotated[str | None, typer.Option(help="Thread counts, with commas (1).")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engines, with commas (lite).")] = None,
+    container: Annotated[str | None, typer.Option(help="zip, flatbuffer, or both (zip).")] = None,
+    memory_format: Annotated[
+        str | None, typer.Option(help="contiguous, channels_last, or both (contiguous).")
+    ] = None,
+    affinity: Annotated[str | None, typer.Option(help='"all", or cores like 0-3 (all).')] = None,
+    passes: Annotated[
+        str | None, typer.Option(help="latency, memory, profile, with commas (latency,memory).")
+    ] = None,
+    calibration: Annotated[str | None, typer.Option(help="module:callable.")] = None,
+    evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
+    min_iterations: Annotated[int | None, typer.Option(help="Inferences a launch (50).")] = None,
+    min_seconds: Annotated[float | None, typer.Option(help="Seconds a launch (1).")] = None,
+    mobile_python: _MobilePython = None,
+    fresh: _Fresh = False,
+    report: Annotated[bool, typer.Option(help="Render a report at the end.")] = True,
+    as_json: _Json = False,
+) -> None:
+    """Export, measure and report.
+
+    The options of a plan-less run multiply as the lists of a plan do; the plan that they make is
+    written into the sweep. Whatever ends a run early, `phonebench run --resume` goes on with it.
+    """
+    from harness.quick import plan_from_options
+
+    matrix = {
+        "recipe": recipe, "threads": threads, "engine": engine, "container": container,
+        "memory_format": memory_format, "affinity": affinity,
+    }  # fmt: skip
+    model = {"calibration": calibration, "evaluation": evaluation}
+    measure = {"passes": passes, "min_iterations": min_iterations, "min_seconds": min_seconds}
+    header = {"rounds": rounds, "seed": seed, "devices": device}
+    if resume:
+        given = [k for k, v in {**matrix, **model, **measure, **header}.items() if v is not None]
+        if given or shape:
+            raise PlanError(
+                f"--resume goes on with the sweep's own plan: --{(given or ['shape'])[0]} cannot "
+                "change it",
+                "Leave the option out, or start a new sweep.",
+            )
+        folder = _find_resumable(target, output)
+    else:
+        if target is None:
+            raise PlanError(
+                "nothing to run is named",
+                "phonebench run PLAN, or phonebench run module:callable --shape 1x3x224x224.",
+            )
+        options = {**matrix, **model, **measure}
+        chosen = _read_target(
+            target,
+            lambda: plan_from_options(
+                target, shapes=shape or [], matrix=matrix, model=model, measure=measure
+            ),
+            refused=[key for key, value in options.items() if value is not None]
+            + (["shape"] if shape else []),
+        )
+        folder = _begin(chosen, header, output)
+    _run(folder, mobile_python, fresh, report, as_json)
+
+
+@app.command(
+    name="report",
+    epilog="Examples: phonebench report | phonebench report sweeps/20261121-1200-mine -o r.html | "
+    "phonebench report --format csv --table launches > launches.csv",
+)
+def make_report(
+    sweep: Annotated[
+        Path | None,
+        typer.Argument(help="A sweep folder (default: the newest one).", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write (default: see --format).")
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="html (into the sweep), parquet (likewise); csv, md, json (to stdout)."
+        ),
+    ] = "html",
+    table: Annotated[
+        str, typer.Option(help="cases: a row a case; launches: a row a launch (not for html).")
+    ] = "cases",
+) -> None:
+    """Render a sweep as one HTML file, or as a table for other programs."""
+    folder = sweep or _newest_sweep(Path("sweeps"))
+    if format == "html":
+        from harness.report import render
+
+        path = output or folder / "report.html"
+        render([folder], path)
+        print(path)
+        return
+    from harness.tables import FORMATS, TABLES, write_table
+
+    if format not in FORMATS or table not in TABLES:
+        raise PlanError(
+            f"there is no {table} table as {format}",
+            f"Formats: html, {', '.join(FORMATS)}; tables: {', '.join(TABLES)}.",
+        )
+    path = output or (folder / f"{table}.parquet" if format == "parquet" else None)
+    content = write_table(folder, table, format)
+    if path is None:
+        sys.stdout.buffer.write(content)
+        return
+    from harness.ledger import write_whole
+
+    write_whole(path, content)
+    print(path)
+
+
+def _read_target(
+    target: str, from_options: Callable[[], Plan], refused: list[str] | None = None
+) -> Plan:
+    """Return the plan that `target` names, or the one that the options make of a model."""
+    from harness.plan import load_plan
+
+    if not target.endswith(".toml"):
+        return from_options()
+    if refused:
+        raise PlanError(
+            f"--{refused[0].replace('_', '-')} belongs to a run without a plan, and {target} is one",
+            "Write it into the plan; --rounds, --seed and --device may be given with either.",
+        )
+    return load_plan(Path(target))
+
+
+def _begin(chosen: Plan, header: dict[str, Any], output: Path) -> Path:
+    """Make the sweep folder. Nothing was started before: what is wrong here exits with 2."""
+    from harness.devices import find_devices
+    from harness.plan import make_plan
+    from harness.sweep import create_sweep
+
+    if header["devices"] is not None:
+        header = {**header, "devices": header["devices"].split(",")}
+    content = chosen.model_dump(exclude_unset=True)
+    content["plan"].update({key: value for key, value in header.items() if value is not None})
+    chosen = make_plan(content, "the plan with these options")
+    infos = find_devices(chosen.plan.devices)
+    return create_sweep(output, chosen, infos, ["phonebench", *sys.argv[1:]])
+
+
+def _find_resumable(target: str | None, output: Path) -> Path:
+    from harness.ledger import read_sweep
+    from harness.plan import load_plan
+    from harness.sweep import check_same_plan
+
+    if target is None:
+        return _newest_sweep(output)
+    if target.endswith(".toml"):
+        folder = _newest_sweep(output)
+        check_same_plan(read_sweep(folder), load_plan(Path(target)))
+        return folder
+    return Path(target)
+
+
+def _newest_sweep(parent: Path) -> Path:
+    found = sorted(parent.glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SweepError(f"there is no sweep under {parent}/", "Name a sweep folder.")
+    return found[-1].parent
+
+
+def _export(
+    chosen: Plan, mobile_python: str | None, fresh: bool, root: Path
+) -> tuple[ExportedModel, ...]:
+    from harness.cache import cache_folder
+    from harness.export.artifact import export_models
+
+    return export_models(
+        chosen,
+        root=root,
+        cache=cache_folder(),
+        mobile_python=mobile_python or chosen.export.mobile_python,
+        fresh=fresh,
+        progress=_say,
+    )
+
+
+def _copy_artifacts(models: tuple[ExportedModel, ...], output: Path) -> None:
+    from harness.ledger import write_whole
+
+    for model in models:
+        for artifact in model.artifacts:
+            if artifact.path is not None and artifact.manifest is not None:
+                write_whole(output / f"{artifact.variant}.ptl", artifact.path.read_bytes())
+                manifest = artifact.manifest.model_dump_json(indent=1).encode()
+                write_whole(output / f"{artifact.variant}.json", manifest)
+
+
+def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_json: bool) -> None:
+    from harness import devices, runtimes
+    from harness.console import SweepProgress
+    from harness.ledger import read_sweep
+    from harness.sweep import Tools, run_sweep
+
+    sweep = read_sweep(folder)
+    root = Path(sweep.file.directory)
+    _say(f"sweep: {folder}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    complete = False
+    with SweepProgress() as progress:
+        tools = Tools(
+            export=lambda chosen: _export(chosen, mobile_python, fresh, root),
+            open_device=devices.open_device,
+            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, progress=_say),
+            observe=progress.observe,
+        )
+        try:
+            complete = run_sweep(folder, tools)
+        except KeyboardInterrupt:
+            progress.stop()
+            _say("stopped; what was measured is kept")
+    _finish(read_sweep(folder), report, as_json)
+    if not complete:
+        _say(f"the run is incomplete; go on with: phonebench run --resume {folder}")
+        raise typer.Exit(INCOMPLETE)
+
+
+def _finish(sweep: Sweep, report: bool, as_json: bool) -> None:
+    """Show what is there, however the run ended."""
+    from harness.console import show, summary_table
+    from harness.report.summary import summarise
+
+    path = sweep.folder / "report.html"
+    summary = summarise(sweep)
+    if report:
+        from harness.report import render
+
+        render([sweep.folder], path)
+    if as_json:
+        from harness.tables import table_rows
+
+        _print_json(
+            {
+                "sweep": str(sweep.folder),
+                "report": str(path) if report else None,
+                "cases": table_rows(sweep.folder, "cases"),
+            }
+        )
+        return
+    show(summary_table(summary))
+    print(f"sweep:  {sweep.folder}")
+    if report:
+        print(f"report: {path}")

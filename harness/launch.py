@@ -1,0 +1,296 @@
+"""One launch: stage, start, wait, collect, check.
+
+A launch always ends in a ledger entry: what the runner reported and what went wrong on the way
+both become its status. Only two things pass through as exceptions: a lost device, which concerns
+more than this launch, and an interrupt by the user. Not here: which launches run, and when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.devices.base import Device, JobExit, JobResult, JobStatus
+from harness.errors import (
+    DeviceError,
+    DeviceLost,
+    HarnessError,
+    RunnerCrashed,
+    RunnerFailed,
+    RunnerTimeout,
+    WrongOutput,
+)
+from harness.export.artifact import Artifact, ExportedModel, Fidelity
+from harness.export.fidelity import compare
+from harness.job import Job, Loop, Pass, TensorSource
+from harness.ledger import LaunchError, LedgerEntry, PlannedLaunch, Status
+from harness.plan import Case, Measure, Plan
+from harness.records import Interrupted, LaunchRecord, parse_record
+from harness.runtimes import RuntimePack
+
+# Loading may take minutes on a slow phone; the loops have limits of their own.
+_PATIENCE_SECONDS = 120.0
+# Memory needs few inferences: its marks lie between phases. A profile needs enough to average.
+_SHORT_LOOP_ITERATIONS: dict[Pass, int] = {"memory": 10, "profile": 20}
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything that one launch needs. `attempt` counts from 1."""
+
+    sweep: str
+    planned: PlannedLaunch
+    attempt: int
+    plan: Plan
+    case: Case
+    model: ExportedModel
+    artifact: Artifact
+
+    @property
+    def key(self) -> str:
+        """The launch's name on the device, unique across all sweeps."""
+        return f"{self.sweep}-{self.planned.index:04d}-{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A launch that ended: the host's account of it, and the runner's record (None: nothing)."""
+
+    entry: LedgerEntry
+    record: bytes | None
+
+
+def run_launch(device: Device, pack: RuntimePack, order: Order) -> Finished:
+    """Run one launch to its end, or take up again one that an earlier host started.
+
+    What it leaves on the device stays there: the caller calls `device.forget(order.key)` when the
+    result is safe. Raises DeviceLost, and lets KeyboardInterrupt pass with the job killed.
+    """
+    started_unix, started_ns = time.time(), time.monotonic_ns()
+    before = after = None
+    result, status = JobResult(None, ""), JobStatus("absent")
+    problem: HarnessError | None = None
+    try:
+        before = device.conditions()
+        if device.poll(order.key).state == "absent":
+            device.start(make_job(device, order), pack)
+        status = _wait(device, order)
+        result = device.fetch(order.key)
+        after = device.conditions()
+    except (DeviceLost, KeyboardInterrupt):
+        raise
+    except HarnessError as error:
+        problem = error
+    verdict = _judge(order, result, status, problem)
+    entry = LedgerEntry(
+        device=device.info.id,
+        case=order.case.id,
+        status=verdict.status,
+        index=order.planned.index,
+        round=order.planned.round,
+        measured_pass=order.planned.measured_pass,
+        attempt=order.attempt,
+        sha256=hashlib.sha256(result.record).hexdigest() if result.record else None,
+        error=verdict.error,
+        fidelity=verdict.fidelity,
+        before=before,
+        after=after,
+        started_unix=started_unix,
+        host_ns=time.monotonic_ns() - started_ns,
+        runner_ns=status.exit.end_ns - status.exit.start_ns if status.exit else None,
+    )
+    return Finished(entry, result.record)
+
+
+def interrupted_entry(device: str, order: Order, error: LaunchError) -> LedgerEntry:
+    """Make the entry of a launch that was cut short; a resumed sweep runs it again."""
+    return LedgerEntry(
+        device=device,
+        case=order.case.id,
+        status="interrupted",
+        index=order.planned.index,
+        round=order.planned.round,
+        measured_pass=order.planned.measured_pass,
+        attempt=order.attempt,
+        error=error,
+    )
+
+
+def make_job(device: Device, order: Order) -> Job:
+    """Stage what the launch needs and write its job, in the device's own paths."""
+    measure, case = order.plan.measure, order.case
+    model, artifact, measured_pass = order.model, order.artifact, order.planned.measured_pass
+    assert artifact.path is not None
+    assert artifact.manifest is not None
+    assert model.checks_path is not None
+    checks_file = device.stage(model.checks_path, model.checks_sha256)
+    checks = tuple(
+        tuple(
+            TensorSource(
+                shape=t.shape, dtype=t.dtype, file=checks_file, offset_bytes=t.offset_bytes
+            )
+            for t in sample
+        )
+        for sample in model.checks
+    )
+    return Job(
+        launch=order.key,
+        engine=case.engine,
+        measured_pass=measured_pass,
+        model_file=device.stage(artifact.path, artifact.manifest.sha256),
+        threads=case.threads,
+        affinity=parse_cores(case.affinity),
+        memory_format=case.variant.memory_format,
+        quantized_engine=artifact.manifest.quantized_engine,
+        inputs=checks[0],
+        checks=checks,
+        warm_loads=measure.warm_loads if measured_pass == "latency" else 0,
+        warmup=_warmup(measure, measured_pass),
+        steady=_steady(measure, measured_pass),
+        delay_seconds=measure.delay_seconds,
+    )
+
+
+def parse_cores(affinity: str) -> tuple[int, ...] | None:
+    """Return the cores of "0,2-3" as (0, 2, 3); None for "all"."""
+    if affinity == "all":
+        return None
+    cores: set[int] = set()
+    for part in affinity.split(","):
+        first, _, last = part.partition("-")
+        cores.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(cores))
+
+
+def _warmup(measure: Measure, measured_pass: Pass) -> Loop:
+    idle = measured_pass == "memory"
+    return Loop(
+        min_iterations=0 if idle else measure.warmup_iterations,
+        min_seconds=0.0 if idle else measure.warmup_seconds,
+        max_iterations=measure.max_iterations,
+        max_seconds=measure.max_seconds,
+    )
+
+
+def _steady(measure: Measure, measured_pass: Pass) -> Loop:
+    short = _SHORT_LOOP_ITERATIONS.get(measured_pass)
+    return Loop(
+        min_iterations=min(short or measure.min_iterations, measure.min_iterations),
+        min_seconds=0.0 if short else measure.min_seconds,
+        max_iterations=measure.max_iterations,
+        max_seconds=measure.max_seconds,
+    )
+
+
+def _wait(device: Device, order: Order) -> JobStatus:
+    measure = order.plan.measure
+    limit = measure.timeout_seconds or _PATIENCE_SECONDS + 2 * measure.max_seconds
+    try:
+        status = device.wait(order.key, limit)
+    except KeyboardInterrupt:
+        device.kill(order.key)
+        raise
+    if status.state == "running":
+        device.kill(order.key)
+        raise RunnerTimeout(
+            f"{order.case.id} was still busy after {limit:.0f} s and was killed",
+            "Give it longer with measure.timeout_seconds, or look at what the model does.",
+        )
+    return status
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    status: Status
+    error: LaunchError | None = None
+    fidelity: Fidelity | None = None
+
+
+def _judge(
+    order: Order, result: JobResult, status: JobStatus, problem: HarnessError | None
+) -> _Verdict:
+    """Turn what came back into a status. Nothing that is not whole and right counts as ok."""
+    try:
+        if problem is not None:
+            raise problem
+        if status.state == "vanished":
+            message = "the runner is gone without a trace; the device may have restarted"
+            return _Verdict("interrupted", LaunchError(kind="DeviceError", message=message))
+        record = _complete_record(order, result, status.exit)
+        fidelity = _check_outputs(order, record)
+    except WrongOutput as error:
+        return _Verdict("failed", _as_launch_error(error), compare_outputs(order.model, record))
+    except HarnessError as error:
+        return _Verdict("failed", _as_launch_error(error))
+    return _Verdict("ok", fidelity=fidelity)
+
+
+def _as_launch_error(error: HarnessError) -> LaunchError:
+    return LaunchError(kind=error.kind, message=error.message, advice=error.advice)
+
+
+def _complete_record(order: Order, result: JobResult, ended: JobExit | None) -> LaunchRecord:
+    last_words = (
+        f"; its last words: {result.stderr_tail.strip()[-300:]}" if result.stderr_tail else ""
+    )
+    record = parse_record(result.record or b"", order.key)
+    if isinstance(record, Interrupted):
+        raise RunnerCrashed(
+            f"the runner {_describe(ended)} before it finished{last_words}",
+            "Signal 9 is often the system short of memory." if ended and ended.signal == 9 else "",
+        )
+    if record.header.launch != order.key:
+        raise DeviceError(f"the device returned {record.header.launch}, not {order.key}")
+    if record.error is not None:
+        raise RunnerFailed(
+            f"{record.error.kind} error in phase {record.error.phase}: {record.error.message}",
+            _ADVICE.get(record.error.kind, ""),
+        )
+    return record
+
+
+_ADVICE = {
+    "missing_operator": "The engine's build has no such operator: export with another recipe, or "
+    "use an engine that has it.",
+    "input": "Compare the shapes and dtypes in the plan's inputs with what the model takes.",
+    "inference": "Compare the shapes and dtypes in the plan's inputs with what the model takes.",
+    "storage": "Free some space on the device.",
+}
+
+
+def _describe(ended: JobExit | None) -> str:
+    if ended is None:
+        return "stopped"
+    if ended.signal is not None:
+        return f"was ended by signal {ended.signal}"
+    return f"ended with exit code {ended.exit_code}"
+
+
+def compare_outputs(model: ExportedModel, record: LaunchRecord) -> Fidelity | None:
+    """Compare the outputs in a record with the model's reference; None if it has none."""
+    if model.reference_path is None:
+        return None
+    with np.load(model.reference_path) as reference:
+        expected = {key: reference[key] for key in reference.files}
+    actual = {f"{output.sample}/{output.index}": output.values() for output in record.outputs}
+    return compare(expected, actual)
+
+
+def _check_outputs(order: Order, record: LaunchRecord) -> Fidelity | None:
+    fidelity = compare_outputs(order.model, record)
+    floor = order.plan.measure.min_sqnr_db
+    if floor is None:
+        floor = order.artifact.min_sqnr_db
+    if fidelity is None or floor is None or fidelity.exact:
+        return fidelity
+    if fidelity.sqnr_db is None or fidelity.sqnr_db < floor:
+        seen = "no finite number" if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f} dB"
+        raise WrongOutput(
+            f"the outputs on the device are wrong: their SQNR against the eager model is {seen}, "
+            f"and {order.case.variant.recipe} must reach {floor:.0f} dB",
+            "If the loss is expected, lower measure.min_sqnr_db in the plan.",
+        )
+    return fidelity

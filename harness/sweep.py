@@ -1,0 +1,380 @@
+"""A sweep: the loop over devices, rounds and cases, with its ledger; and its resumption.
+
+Rounds are outermost, so that drift spreads over all cases. A failed launch ends that launch, a
+lost device ends that device; the others go on. Whatever dies at any moment, a resumed sweep
+collects what had finished and runs only what the ledger lacks.
+Not here: what one launch does (`launch.py`), how files stay whole (`ledger.py`), printing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import tomli_w
+
+from harness.devices.base import Device
+from harness.errors import DeviceError, DeviceLost, HarnessError, SweepError
+from harness.export.artifact import Artifact, ExportedModel
+from harness.job import Pass
+from harness.launch import Finished, Order, interrupted_entry, run_launch
+from harness.ledger import (
+    SWEEP_VERSION,
+    ArtifactsFile,
+    DeviceInfo,
+    Host,
+    LaunchError,
+    LedgerEntry,
+    PlannedLaunch,
+    Sweep,
+    SweepFile,
+    append_entry,
+    read_sweep,
+    write_whole,
+)
+from harness.plan import Case, Plan, slug
+from harness.runtimes import RuntimePack
+
+# Memory repeats well, and a profile is there to explain: neither needs every round.
+PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "profile": 1}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a sweep stands: told after every step. `entry` is what has just ended, if anything."""
+
+    device: str
+    done: int
+    total: int
+    current: str
+    seconds_left: float | None
+    entry: LedgerEntry | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a sweep is given from outside: it knows no concrete device, engine or exporter."""
+
+    export: Callable[[Plan], tuple[ExportedModel, ...]]
+    open_device: Callable[[DeviceInfo, str], Device]
+    runtime_pack: Callable[[str, str], RuntimePack]
+    observe: Callable[[Progress], None]
+
+
+def schedule(plan: Plan, device: str) -> tuple[PlannedLaunch, ...]:
+    """Return every launch on one device in the order it will run: seeded, round by round."""
+    cases = [case.id for case in plan.cases()]
+    launches: list[PlannedLaunch] = []
+    for number in range(1, plan.plan.rounds + 1):
+        wanted = [
+            (case, measured_pass)
+            for measured_pass in plan.measure.passes
+            if number <= PASS_ROUNDS.get(measured_pass, number)
+            for case in cases
+        ]
+        random.Random(f"{plan.plan.seed}/{device}/{number}").shuffle(wanted)
+        launches += [
+            PlannedLaunch(index=index, round=number, case=case, measured_pass=measured_pass)
+            for index, (case, measured_pass) in enumerate(wanted, len(launches) + 1)
+        ]
+    return tuple(launches)
+
+
+def estimate_seconds(plan: Plan) -> float:
+    """Estimate how long measuring takes, without exports: a second or so around each launch."""
+    measure = plan.measure
+    busy: dict[Pass, float] = {
+        "latency": measure.warmup_seconds + measure.min_seconds,
+        "memory": 0.2,
+        "profile": measure.warmup_seconds + 0.5,
+    }
+    launches = schedule(plan, plan.plan.devices[0])
+    return sum(1.0 + busy[launch.measured_pass] for launch in launches)
+
+
+def create_sweep(
+    output: Path, plan: Plan, devices: Sequence[DeviceInfo], command: Sequence[str]
+) -> Path:
+    """Make a new sweep folder under `output`, with its sweep.json; return the folder."""
+    created = time.time()
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    name = f"{stamp}-{slug(plan.plan.name)}"
+    folder, number = output / name, 1
+    while folder.exists():
+        number += 1
+        folder = output / f"{name}-{number}"
+    file = SweepFile(
+        sweep_version=SWEEP_VERSION,
+        id=folder.name,
+        created_unix=created,
+        command=tuple(command),
+        directory=str(Path.cwd()),
+        plan_name=plan.plan.name,
+        plan_sha256=plan.sha256(),
+        plan=plan,
+        host=describe_host(),
+        devices=tuple(devices),
+        schedule={info.id: schedule(plan, info.id) for info in devices},
+    )
+    write_whole(folder / "plan.toml", plan_as_toml(plan).encode())
+    write_whole(folder / "sweep.json", file.model_dump_json(indent=1).encode())
+    return folder
+
+
+def plan_as_toml(plan: Plan) -> str:
+    """Return the plan as a plan file: what was given, without defaults."""
+    return tomli_w.dumps(plan.model_dump(mode="json", exclude_unset=True, exclude_none=True))
+
+
+def describe_host() -> Host:
+    """Describe this computer's software, without importing any of it."""
+    return Host(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        harness=version("phonebench"),
+        torch=version("torch"),
+    )
+
+
+def check_same_plan(sweep: Sweep, plan: Plan) -> None:
+    """Raise SweepError if `plan` is not the one that the sweep began with."""
+    if plan.sha256() == sweep.file.plan_sha256:
+        return
+    before, now = sweep.file.plan.model_dump(), plan.model_dump()
+    changed = [key for key in now if before[key] != now[key]]
+    raise SweepError(
+        f"the plan has changed since {sweep.folder} was begun: {', '.join(changed)} differ",
+        "Resume without naming the plan (the folder has its own copy), or start a new sweep.",
+    )
+
+
+def run_sweep(folder: Path, tools: Tools) -> bool:
+    """Run what the sweep's ledger lacks. Returns whether every launch now has a good end.
+
+    Raises KeyboardInterrupt after an orderly stop, and StorageError when the folder cannot be
+    written; in both cases the folder can be resumed.
+    """
+    with _locked(folder):
+        sweep = read_sweep(folder)
+        models = _artifacts(sweep, tools)
+        for info in sweep.file.devices:
+            _run_device(sweep, models, info, tools)
+    return is_complete(read_sweep(folder))
+
+
+def is_complete(sweep: Sweep) -> bool:
+    """Tell whether every planned launch ended ok, or belongs to a case that was skipped."""
+    good = {(entry.device, entry.index) for entry in sweep.entries if entry.status == "ok"}
+    skipped = {(entry.device, entry.case) for entry in sweep.entries if entry.status == "skipped"}
+    return all(
+        (device, launch.index) in good or (device, launch.case) in skipped
+        for device, launches in sweep.file.schedule.items()
+        for launch in launches
+    )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second harness off the same folder."""
+    with (folder / "sweep.json").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SweepError(
+                f"{folder} is being run by another phonebench",
+                "Wait until it is done; then look at it, or resume it.",
+            ) from error
+        yield
+
+
+def _artifacts(sweep: Sweep, tools: Tools) -> tuple[ExportedModel, ...]:
+    """Export, or find again what was exported; a resumed sweep measures the very same files."""
+    models = tools.export(sweep.file.plan)
+    if not sweep.models:
+        content = ArtifactsFile(models=models).model_dump_json(indent=1)
+        write_whole(sweep.folder / "artifacts.json", content.encode())
+        return models
+    before = {a.variant: _digest(a) for model in sweep.models for a in model.artifacts}
+    now = {a.variant: _digest(a) for model in models for a in model.artifacts}
+    changed = sorted(variant for variant in before if now.get(variant) != before[variant])
+    if changed:
+        raise SweepError(
+            f"{sweep.folder} was begun with other artifacts: {', '.join(changed)} now export "
+            "differently",
+            "The model's code, its data or torch has changed since: start a new sweep.",
+        )
+    return models
+
+
+def _digest(artifact: Artifact) -> str:
+    return artifact.manifest.sha256 if artifact.manifest else artifact.status
+
+
+def _run_device(
+    sweep: Sweep, models: Sequence[ExportedModel], info: DeviceInfo, tools: Tools
+) -> None:
+    orders, skipped = _orders(sweep, models, info.id)
+    for entry in skipped:
+        append_entry(sweep.folder, entry)
+    if not orders:
+        return
+    device = tools.open_device(info, f"sweep {sweep.file.id}")
+    try:
+        if device.info.fingerprint != info.fingerprint:
+            raise DeviceError(
+                f"{info.id} is not the device that this sweep began on: {device.info.name} now, "
+                f"{info.name} then",
+                "Attach that device again, or start a new sweep.",
+            )
+        _run_orders(sweep, orders, device, tools)
+    finally:
+        try:
+            device.restore()
+        finally:
+            device.close()
+
+
+def _run_orders(sweep: Sweep, orders: Sequence[Order], device: Device, tools: Tools) -> None:
+    packs = {
+        engine: tools.runtime_pack(engine, device.info.abi)
+        for engine in dict.fromkeys(order.case.engine for order in orders)
+    }
+    for pack in packs.values():
+        device.install(pack)
+    pace = _Pace(orders)
+    for number, order in enumerate(orders):
+        tools.observe(pace.progress(device.info.id, number, order))
+        try:
+            entry = _run_order(sweep.folder, order, device, packs[order.case.engine])
+        except DeviceLost:
+            return
+        pace.note(order, entry)
+        tools.observe(pace.progress(device.info.id, number + 1, order, entry))
+
+
+def _run_order(folder: Path, order: Order, device: Device, pack: RuntimePack) -> LedgerEntry:
+    """Run one launch, again if it was interrupted; every attempt gets its line in the ledger."""
+    order = _take_up(device, order)
+    entry = _attempt(folder, order, device, pack)
+    if entry.status == "interrupted":
+        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), device, pack)
+    return entry
+
+
+def _attempt(folder: Path, order: Order, device: Device, pack: RuntimePack) -> LedgerEntry:
+    try:
+        finished = run_launch(device, pack, order)
+    except (DeviceLost, KeyboardInterrupt) as error:
+        append_entry(folder, interrupted_entry(device.info.id, order, _reason(error)))
+        if isinstance(error, KeyboardInterrupt):
+            device.forget(order.key)
+        raise
+    entry = _keep(folder, finished)
+    device.forget(order.key)
+    return entry
+
+
+def _take_up(device: Device, order: Order) -> Order:
+    """Return the order as the device knows it: a job may have outlived the host that began it."""
+    previous = replace(order, attempt=order.attempt - 1)
+    known = previous.attempt > 0 and device.poll(previous.key).state in ("running", "finished")
+    return previous if known else order
+
+
+def _reason(error: BaseException) -> LaunchError:
+    if isinstance(error, HarnessError):
+        return LaunchError(kind=error.kind, message=error.message, advice=error.advice)
+    return LaunchError(kind="Interrupted", message="the user interrupted the sweep")
+
+
+def _keep(folder: Path, finished: Finished) -> LedgerEntry:
+    """Store a launch: first the runner's record, whole, then the line that vouches for it."""
+    entry = finished.entry
+    if finished.record is not None:
+        suffix = "" if entry.attempt == 1 else f".retry{entry.attempt - 1}"
+        name = f"launches/{slug(entry.device)}/{entry.index:04d}-{entry.case}{suffix}.jsonl"
+        write_whole(folder / name, finished.record)
+        entry = entry.model_copy(update={"file": name})
+    append_entry(folder, entry)
+    return entry
+
+
+def _orders(
+    sweep: Sweep, models: Sequence[ExportedModel], device: str
+) -> tuple[list[Order], list[LedgerEntry]]:
+    """Return what the ledger lacks for a device: launches to run, and cases to be skipped."""
+    own = [entry for entry in sweep.entries if entry.device == device]
+    ended = {entry.index for entry in own if entry.status in ("ok", "failed")}
+    attempts = {entry.index: entry.attempt for entry in own}
+    told = {entry.case for entry in own if entry.index is None}
+    by_name = {model.name: model for model in models}
+    artifacts = {a.variant: a for model in models for a in model.artifacts}
+    cases = sweep.cases()
+    skipped = [
+        _skip(device, case, by_name[case.variant.model], artifacts.get(case.variant.id))
+        for case in cases.values()
+        if case.id not in told and not _can_run(artifacts.get(case.variant.id))
+    ]
+    orders = []
+    for planned in sweep.file.schedule[device]:
+        case = cases[planned.case]
+        artifact = artifacts.get(case.variant.id)
+        if planned.index in ended or artifact is None or not _can_run(artifact):
+            continue
+        attempt = attempts.get(planned.index, 0) + 1
+        model = by_name[case.variant.model]
+        orders.append(
+            Order(sweep.file.id, planned, attempt, sweep.file.plan, case, model, artifact)
+        )
+    return orders, skipped
+
+
+def _can_run(artifact: Artifact | None) -> bool:
+    return artifact is not None and artifact.status == "ok"
+
+
+def _skip(device: str, case: Case, model: ExportedModel, artifact: Artifact | None) -> LedgerEntry:
+    """Make the entry of a case without an artifact: skipped on purpose, or failed to export."""
+    source = artifact or model
+    return LedgerEntry(
+        device=device,
+        case=case.id,
+        status="skipped" if source.status == "skipped" else "failed",
+        error=LaunchError(kind="ExportError", message=source.reason, advice=source.advice),
+    )
+
+
+class _Pace:
+    """How fast launches of each pass go, and so how long the rest will take."""
+
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self._orders = orders
+        self._seconds: dict[tuple[str, Pass], list[float]] = {}
+
+    def note(self, order: Order, entry: LedgerEntry) -> None:
+        key = (order.case.id, order.planned.measured_pass)
+        self._seconds.setdefault(key, []).append((entry.host_ns or 0) / 1e9)
+
+    def progress(
+        self, device: str, done: int, order: Order, entry: LedgerEntry | None = None
+    ) -> Progress:
+        current = f"{order.case.id} ({order.planned.measured_pass})"
+        return Progress(device, done, len(self._orders), current, self._left(done), entry)
+
+    def _left(self, done: int) -> float | None:
+        """Sum what the remaining launches took before; unseen cases count as the average."""
+        known = {key: sum(values) / len(values) for key, values in self._seconds.items()}
+        if not known:
+            return None
+        average = sum(known.values()) / len(known)
+        return sum(
+            known.get((order.case.id, order.planned.measured_pass), average)
+            for order in self._orders[done:]
+        )

@@ -1,0 +1,33 @@
+"""What all tests share: tools that may be missing, and a cache of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def require_tool(name: str) -> str:
+    """Return the path of a program; without it, skip the test, or fail it in CI."""
+    path = shutil.which(name)
+    if path is None:
+        missing(f"{name} is not installed")
+    assert path is not None
+    return path
+
+
+def missing(reason: str) -> None:
+    """Skip the test for this reason; in CI, where nothing may be missing, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI must have it")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test an empty cache of its own."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("PHONEBENCH_CACHE", str(cache))
+    return cache
