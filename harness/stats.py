@@ -92,6 +92,17 @@ def _place(uniform: Floats, count: int) -> npt.NDArray[np.int64]:
     return np.minimum((uniform * count).astype(np.int64), count - 1)
 
 
+def sorted_quantile(ordered: npt.NDArray[np.int64], share: float) -> float:
+    """Return a quantile of sorted values (Hyndman & Fan 1996, type 7, as numpy's default).
+
+    numpy's own takes longer than reading the launch; a report has thousands of them.
+    """
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+
+
 def paired_speedup(baseline: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
     """Return how many times faster `other` is than `baseline`, paired by round.
 

@@ -463,7 +463,7 @@ def _samples(phase: Phase, durations: npt.NDArray[np.int64], begin_ns: int) -> S
             wall_ns=wall_ns,
             cpu_ns=int(wall_ns * 0.99),
             voluntary_switches=3,
-            involuntary_switches=len(durations) // 60,
+            involuntary_switches=int(wall_ns * 2e-9),
             minor_faults=12,
             major_faults=0,
         )

@@ -1,0 +1,149 @@
+"""What a summed-up sweep is made of: cases, devices, doubts.
+
+Not here: how they are worked out (`summary.py`, `findings.py`) and shown (`html.py`, `tables.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.export.artifact import Accuracy, Artifact, ExportedModel, Fidelity
+from harness.ledger import DeviceInfo, SweepFile
+from harness.plan import Case
+from harness.report.launches import Launch, Numbers
+from harness.stats import Estimate
+
+CaseStatus = Literal["ok", "failed", "skipped", "interrupted", "not run"]
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """One case on one device. Estimates are medians over its ok launches of the pass that counts.
+
+    Times come from the latency pass, memory from the memory pass. `speedup` is relative to
+    `baseline` (a case id): the same model with the plan's first recipe, all else equal, paired by
+    round; None for the baseline itself. `reason` says why the status is not ok.
+    """
+
+    device: str
+    case: Case
+    status: CaseStatus
+    reason: str
+    advice: str
+    artifact: Artifact | None
+    launches: tuple[Launch, ...]
+    planned: int
+    latency_ns: Estimate | None
+    p90_ns: Estimate | None
+    cold_load_ns: Estimate | None
+    warm_load_ns: Estimate | None
+    first_inference_ns: Estimate | None
+    process_start_ns: Estimate | None
+    peak_bytes: Estimate | None
+    model_bytes: Estimate | None
+    peak_definition: str
+    cpu_per_wall: Estimate | None
+    involuntary_switches_per_second: Estimate | None
+    device_fidelity: Fidelity | None
+    baseline: str | None
+    speedup: Estimate | None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The case's id, unique on its device."""
+        return self.case.id
+
+    @property
+    def label(self) -> str:
+        """The recipe, with the file's options where they are not the usual ones."""
+        options = (self.case.variant.container, self.case.variant.memory_format)
+        unusual = [option for option in options if option not in ("zip", "contiguous")]
+        return ", ".join([self.case.variant.recipe, *unusual])
+
+    @property
+    def setting(self) -> str:
+        """The engine and threads, and the cores if they were chosen."""
+        cores = "" if self.case.affinity == "all" else f" on cores {self.case.affinity}"
+        plural = "" if self.case.threads == 1 else "s"
+        return f"{self.case.engine}, {self.case.threads} thread{plural}{cores}"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The artifact's size."""
+        manifest = self.artifact.manifest if self.artifact else None
+        return manifest.size_bytes if manifest else None
+
+    @property
+    def parameters(self) -> int | None:
+        """The model's parameters after pruning, before quantization."""
+        manifest = self.artifact.manifest if self.artifact else None
+        return manifest.parameters if manifest else None
+
+    @property
+    def flops(self) -> int | None:
+        """Floating-point operations of one inference, a multiply and an add counting two."""
+        manifest = self.artifact.manifest if self.artifact else None
+        return manifest.flops if manifest else None
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Top-1 accuracy on the host, if the plan names an evaluation set."""
+        return self.artifact.accuracy if self.artifact else None
+
+    @property
+    def host_fidelity(self) -> Fidelity | None:
+        """The artifact's outputs on the host against the eager model's."""
+        return self.artifact.fidelity if self.artifact else None
+
+    def of_pass(self, measured_pass: str) -> list[Numbers]:
+        """Return the numbers of the ok launches of one pass, in the order they ran."""
+        return [
+            launch.numbers
+            for launch in self.launches
+            if launch.measured_pass == measured_pass and launch.numbers is not None
+        ]
+
+    def bad_launches(self) -> list[Launch]:
+        """Return the launches that do not count."""
+        return [launch for launch in self.launches if launch.numbers is None]
+
+
+@dataclass(frozen=True)
+class DeviceSummary:
+    """One device: its cases in the plan's order, and its launches in the order they ran."""
+
+    info: DeviceInfo
+    cases: tuple[CaseSummary, ...]
+    launches: tuple[Launch, ...]
+    planned: int
+
+    @property
+    def unfinished(self) -> int:
+        """How many launches of the schedule the ledger lacks."""
+        return self.planned - len({launch.index for launch in self.launches})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in the data that limits how far a number can be trusted, and what to do."""
+
+    key: str
+    level: Literal["warning", "note"]
+    title: str
+    advice: str
+    where: str = ""
+    details: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """Everything a sweep has to say."""
+
+    file: SweepFile
+    models: tuple[ExportedModel, ...]
+    devices: tuple[DeviceSummary, ...]
+    findings: tuple[Finding, ...]
+    torn_lines: int

@@ -1,0 +1,185 @@
+"""One launch as numbers: what the report needs of a result file, and nothing more of it.
+
+The raw samples are read, reduced and let go, so that a report of thousands of launches stays
+small. Not here: numbers over several launches (`summary.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import BadRecord
+from harness.export.artifact import Fidelity
+from harness.job import Pass
+from harness.ledger import Conditions, LaunchError, LedgerEntry, Status
+from harness.records import Actual, Interrupted, LaunchRecord, Mark, Operators, Phase, parse_record
+from harness.records import Header as RecordHeader
+from harness.stats import sorted_quantile
+
+PEAK_DEFINITION = "vm_hwm"
+FAINT_SAMPLES = 32
+P90_ITERATIONS = 10
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The host's account of one launch, and the numbers of its result if it is ok.
+
+    Only launches with status ok have numbers, and `reason` says why the others have none. A file
+    that the ledger calls ok but that is missing, changed or cut short makes its launch
+    "interrupted" here: the files are the database.
+    """
+
+    device: str
+    case: str
+    index: int
+    round: int
+    measured_pass: Pass
+    attempt: int
+    status: Status
+    reason: str
+    advice: str
+    file: str | None
+    started_unix: float | None
+    before: Conditions | None
+    after: Conditions | None
+    fidelity: Fidelity | None
+    host_ns: int | None
+    runner_ns: int | None
+    numbers: Numbers | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What one ok launch measured; None for what its pass does not measure.
+
+    `median_ns` and `p90_ns` are of the steady iterations, `warm_load_ns` the median of the warm
+    loads. `peak_bytes` is the process's high-water mark when the steady loop ended, and
+    `model_bytes` what it grew since the engine was ready. `faint_ns` is an even selection of the
+    steady iterations, for drawing.
+    """
+
+    iterations: int
+    median_ns: float | None
+    p90_ns: float | None
+    cold_load_ns: float | None
+    warm_load_ns: float | None
+    first_inference_ns: float | None
+    process_start_ns: float | None
+    peak_bytes: int | None
+    model_bytes: int | None
+    cpu_per_wall: float | None
+    involuntary_switches_per_second: float | None
+    header: RecordHeader
+    actual: Actual | None
+    operators: Operators | None
+    faint_ns: npt.NDArray[np.int64]
+
+
+def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
+    """Read what a ledger entry of a launch stands for; `folder` is the sweep's."""
+    assert entry.index is not None
+    assert entry.round is not None
+    assert entry.measured_pass is not None
+    status, error, numbers = entry.status, entry.error, None
+    if status == "ok":
+        try:
+            numbers = numbers_of(_read_checked(folder, entry))
+        except BadRecord as bad:
+            status, error = (
+                "interrupted",
+                LaunchError(kind=bad.kind, message=bad.message, advice=bad.advice),
+            )
+    return Launch(
+        device=entry.device,
+        case=entry.case,
+        index=entry.index,
+        round=entry.round,
+        measured_pass=entry.measured_pass,
+        attempt=entry.attempt,
+        status=status,
+        reason=f"{error.kind}: {error.message}" if error else "",
+        advice=error.advice if error else "",
+        file=entry.file,
+        started_unix=entry.started_unix,
+        before=entry.before,
+        after=entry.after,
+        fidelity=entry.fidelity,
+        host_ns=entry.host_ns,
+        runner_ns=entry.runner_ns,
+        numbers=numbers,
+    )
+
+
+def _read_checked(folder: Path, entry: LedgerEntry) -> LaunchRecord:
+    """Read the result file of an ok launch. Raises BadRecord if it is not what it was."""
+    advice = "Measure it again with `phonebench run --resume`."
+    if entry.file is None:
+        raise BadRecord("the ledger names no result file for this launch", advice)
+    path = folder / entry.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadRecord(f"cannot read {entry.file}: {error.strerror}", advice) from error
+    if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BadRecord(f"{entry.file} is not the file that the ledger saw (its sha256)", advice)
+    record = parse_record(content, entry.file)
+    if isinstance(record, Interrupted):
+        raise BadRecord(f"{entry.file}: {record.reason}", advice)
+    if record.error is not None:
+        raise BadRecord(f"{entry.file}: {record.error.kind}: {record.error.message}", advice)
+    return record
+
+
+def numbers_of(record: LaunchRecord) -> Numbers:
+    """Reduce a complete result to its numbers."""
+    steady = np.sort(record.durations_ns("steady"))
+    samples = record.samples.get("steady")
+    counters = samples.counters if samples else None
+    wall_ns = counters.wall_ns if counters else 0
+    started_ns = record.header.exec_ns
+    done, ready = record.mark("steady_done"), record.mark("engine_ready")
+    return Numbers(
+        iterations=len(steady),
+        median_ns=sorted_quantile(steady, 0.5) if len(steady) else None,
+        p90_ns=sorted_quantile(steady, 0.9) if len(steady) >= P90_ITERATIONS else None,
+        cold_load_ns=_median(record, "cold_load"),
+        warm_load_ns=_median(record, "warm_load"),
+        first_inference_ns=_median(record, "first_inference"),
+        process_start_ns=None if started_ns is None else float(record.header.main_ns - started_ns),
+        peak_bytes=_peak(done) if done else None,
+        model_bytes=_peak(done) - _peak(ready) if done and ready else None,
+        cpu_per_wall=counters.cpu_ns / wall_ns if counters and wall_ns else None,
+        involuntary_switches_per_second=counters.involuntary_switches / (wall_ns / 1e9)
+        if counters and wall_ns
+        else None,
+        header=record.header,
+        actual=record.actual,
+        operators=record.operators,
+        faint_ns=_thin(steady, FAINT_SAMPLES),
+    )
+
+
+def _median(record: LaunchRecord, phase: Phase) -> float | None:
+    samples = record.samples.get(phase)
+    return float(median(samples.duration_ns)) if samples and samples.duration_ns else None
+
+
+def _peak(mark: Mark) -> int:
+    """Return the high-water mark. Pages swapped out (zram on Android) leave VmHWM's reach."""
+    return max(mark.vm_hwm_bytes, mark.rss_bytes + mark.swap_bytes)
+
+
+def _thin(ordered: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return at most `count` of the sorted durations, evenly by rank, both ends included."""
+    if len(ordered) <= count:
+        return ordered
+    # A copy, so that the rest can be let go.
+    thinned: npt.NDArray[np.int64] = ordered[np.arange(count) * (len(ordered) - 1) // (count - 1)]
+    return thinned

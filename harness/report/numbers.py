@@ -1,0 +1,89 @@
+"""Numbers as people read them: three significant digits, a unit, a dash for what is not there.
+
+Not here: HTML.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from harness.export.artifact import Fidelity
+from harness.stats import Estimate, difference_is_shown
+
+DASH = "–"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, without exponents: 0.0123, 12.3, 12345."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = round(value, decimals)
+    # 9.999 becomes 10.00: one digit too many.
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:.{max(decimals, 0)}f}"
+
+
+def percent(fraction: float) -> str:
+    """Write a share: 0.0312 is 3.1%."""
+    return f"{100 * fraction:.1f}%" if abs(fraction) < 0.9995 else f"{100 * fraction:.0f}%"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """Write a count with its noun: 1 case, 2 cases."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def milliseconds(duration_ns: float) -> str:
+    """Write a duration in milliseconds, the one unit of times in a report."""
+    return f"{significant(duration_ns / 1e6)} ms"
+
+
+def megabytes(size_bytes: float) -> str:
+    """Write a size in megabytes of 1,000,000 bytes."""
+    return f"{significant(size_bytes / 1e6)} MB"
+
+
+def count(number: int) -> str:
+    """Write a large count shortly: 3504872 is 3.50 M."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= limit:
+            return significant(number / limit) + unit
+    return str(number)
+
+
+def bounds(estimate: Estimate, scale: float = 1.0) -> str:
+    """Write what an estimate's low and high are: [12.1, 12.6], or "12.1 to 12.6" for a range."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    low, high = significant(estimate.low * scale), significant(estimate.high * scale)
+    return f"[{low}, {high}]" if estimate.basis == "interval" else f"range {low} to {high}"
+
+
+def speedup_words(speedup: Estimate) -> tuple[str, str]:
+    """Say how two cases differ: ("1.83x faster", "[1.79, 1.88]"), or that no difference shows."""
+    if speedup.basis == "interval" and not difference_is_shown(speedup):
+        return "no difference shown", bounds(speedup) + "×"
+    if speedup.median >= 1:
+        return f"{significant(speedup.median)}× faster", bounds(speedup)
+    inverse = Estimate(
+        1 / speedup.median,
+        None if speedup.high is None else 1 / speedup.high,
+        None if speedup.low is None else 1 / speedup.low,
+        speedup.basis,
+        speedup.launches,
+    )
+    return f"{significant(inverse.median)}× slower", bounds(inverse)
+
+
+def fidelity_words(fidelity: Fidelity) -> str:
+    """Say how close outputs are in the shortest way: "exact" or the SQNR."""
+    if fidelity.exact:
+        return "exact"
+    return DASH if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f} dB"
+
+
+def moment(unix: float) -> str:
+    """Write a moment in UTC, so that a report is the same wherever it is made."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,173 @@
+"""Sums a sweep up: one row a case, with every number the report and the terminal show.
+
+Only launches with status ok count, and only within one device. Not here: words, pixels, and
+doubts (`findings.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from harness.export.artifact import Artifact, Fidelity
+from harness.ledger import DeviceInfo, LedgerEntry, Sweep
+from harness.plan import Case
+from harness.report.cases import CaseStatus, CaseSummary, DeviceSummary, SweepSummary
+from harness.report.findings import find_limits, flag_cases
+from harness.report.launches import PEAK_DEFINITION, Launch, Numbers, read_launch
+from harness.stats import Estimate, estimate, paired_speedup
+
+Standing = tuple[CaseStatus, str, str]
+
+
+def summarise(sweep: Sweep) -> SweepSummary:
+    """Sum up a sweep: read every launch's file, and work out each case's numbers and doubts."""
+    devices = tuple(_summarise_device(sweep, info) for info in sweep.file.devices)
+    bare = SweepSummary(sweep.file, sweep.models, devices, (), sweep.torn_lines)
+    findings = find_limits(bare)
+    flagged = tuple(flag_cases(device, findings) for device in devices)
+    return SweepSummary(sweep.file, sweep.models, flagged, findings, sweep.torn_lines)
+
+
+def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
+    entries = [entry for entry in sweep.entries if entry.device == info.id]
+    launches = [read_launch(sweep.folder, entry) for entry in entries if entry.index is not None]
+    refused = {entry.case: entry for entry in entries if entry.index is None}
+    artifacts = {a.variant: a for model in sweep.models for a in model.artifacts}
+    schedule = sweep.file.schedule.get(info.id, ())
+    planned = Counter(launch.case for launch in schedule)
+    by_case: dict[str, list[Launch]] = defaultdict(list)
+    for launch in launches:
+        by_case[launch.case].append(launch)
+    latencies = {case: _latency_by_round(own) for case, own in by_case.items()}
+    baselines = _baselines(sweep)
+
+    def summarise_case(case: Case) -> CaseSummary:
+        own = tuple(by_case[case.id])
+        artifact = artifacts.get(case.variant.id)
+        baseline = baselines.get(case.id)
+        speedup = None
+        if baseline is not None and baseline != case.id:
+            speedup = paired_speedup(latencies.get(baseline, {}), latencies.get(case.id, {}))
+        standing = _refusal(sweep, case, refused.get(case.id), artifact) or _standing(own)
+        return _summarise_case(
+            info.id, case, standing, artifact, own, planned[case.id], baseline, speedup
+        )
+
+    return DeviceSummary(
+        info, tuple(map(summarise_case, sweep.cases().values())), tuple(launches), len(schedule)
+    )
+
+
+def _refusal(
+    sweep: Sweep, case: Case, entry: LedgerEntry | None, artifact: Artifact | None
+) -> Standing | None:
+    """Return why a case could not be launched at all, or None if it could."""
+    if entry is not None:
+        error = entry.error
+        return entry.status, error.message if error else "", error.advice if error else ""
+    if artifact is not None and artifact.status != "ok":
+        return artifact.status, artifact.reason, artifact.advice
+    for model in sweep.models:
+        if model.name == case.variant.model and model.status == "failed":
+            return "failed", model.reason, model.advice
+    return None
+
+
+def _standing(launches: Sequence[Launch]) -> Standing:
+    """Judge a case by its launches: ok if one that times is; else what befell the last one."""
+    if not launches:
+        return "not run", "the sweep ended before its first launch", "Go on with --resume."
+    timed = [launch for launch in launches if launch.measured_pass == "latency"] or launches
+    if any(launch.numbers is not None for launch in timed):
+        return "ok", "", ""
+    return timed[-1].status, timed[-1].reason, timed[-1].advice
+
+
+def _baselines(sweep: Sweep) -> dict[str, str]:
+    """Map each case to the one it is compared with: its model's first recipe, all else equal."""
+    plan = sweep.file.plan
+    first = {model.name: model.matrix(plan.matrix).recipe[0] for model in plan.model}
+    cases = sweep.cases().values()
+    known = {_but_recipe(c): c.id for c in cases if c.variant.recipe == first[c.variant.model]}
+    return {case.id: known[_but_recipe(case)] for case in cases if _but_recipe(case) in known}
+
+
+def _but_recipe(case: Case) -> tuple[str, ...]:
+    variant = case.variant
+    return (
+        variant.model,
+        variant.container,
+        variant.memory_format,
+        case.engine,
+        str(case.threads),
+        case.affinity,
+    )
+
+
+def _latency_by_round(launches: Iterable[Launch]) -> dict[int, float]:
+    return {
+        launch.round: launch.numbers.median_ns
+        for launch in launches
+        if launch.measured_pass == "latency"
+        and launch.numbers is not None
+        and launch.numbers.median_ns is not None
+    }
+
+
+def _summarise_case(
+    device: str,
+    case: Case,
+    standing: Standing,
+    artifact: Artifact | None,
+    launches: tuple[Launch, ...],
+    planned: int,
+    baseline: str | None,
+    speedup: Estimate | None,
+) -> CaseSummary:
+    def over(measured_pass: str, number: Callable[[Numbers], float | None]) -> Estimate | None:
+        good = [
+            launch.numbers
+            for launch in launches
+            if launch.measured_pass == measured_pass and launch.numbers is not None
+        ]
+        return estimate([value for value in map(number, good) if value is not None])
+
+    return CaseSummary(
+        device=device,
+        case=case,
+        status=standing[0],
+        reason=standing[1],
+        advice=standing[2],
+        artifact=artifact,
+        launches=launches,
+        planned=planned,
+        latency_ns=over("latency", lambda n: n.median_ns),
+        p90_ns=over("latency", lambda n: n.p90_ns),
+        cold_load_ns=over("latency", lambda n: n.cold_load_ns),
+        warm_load_ns=over("latency", lambda n: n.warm_load_ns),
+        first_inference_ns=over("latency", lambda n: n.first_inference_ns),
+        process_start_ns=over("latency", lambda n: n.process_start_ns),
+        peak_bytes=over("memory", lambda n: n.peak_bytes),
+        model_bytes=over("memory", lambda n: n.model_bytes),
+        peak_definition=PEAK_DEFINITION,
+        cpu_per_wall=over("latency", lambda n: n.cpu_per_wall),
+        involuntary_switches_per_second=over(
+            "latency", lambda n: n.involuntary_switches_per_second
+        ),
+        device_fidelity=_worst_fidelity(launches),
+        baseline=baseline,
+        speedup=speedup,
+    )
+
+
+def _worst_fidelity(launches: Iterable[Launch]) -> Fidelity | None:
+    """Return the worst comparison of a device's outputs: the least SQNR of any launch."""
+    known = [launch.fidelity for launch in launches if launch.fidelity is not None]
+    return min(known, key=_sqnr, default=None)
+
+
+def _sqnr(fidelity: Fidelity) -> float:
+    if fidelity.exact:
+        return float("inf")
+    return -float("inf") if fidelity.sqnr_db is None else fidelity.sqnr_db
