@@ -444,6 +444,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             open_device=devices.open_device,
             runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, progress=_say),
             observe=progress.observe,
+            warn=_say,
         )
         try:
             complete = run_sweep(folder, tools)

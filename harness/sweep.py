@@ -66,6 +66,7 @@ class Tools:
     open_device: Callable[[DeviceInfo, str], Device]
     runtime_pack: Callable[[str, str], RuntimePack]
     observe: Callable[[Progress], None]
+    warn: Callable[[str], None]
 
 
 def schedule(plan: Plan, device: str) -> tuple[PlannedLaunch, ...]:
@@ -165,7 +166,10 @@ def run_sweep(folder: Path, tools: Tools) -> bool:
         sweep = read_sweep(folder)
         models = _artifacts(sweep, tools)
         for info in sweep.file.devices:
-            _run_device(sweep, models, info, tools)
+            try:
+                _run_device(sweep, models, info, tools)
+            except DeviceError as error:
+                tools.warn(f"{info.id}: {error}")
     return is_complete(read_sweep(folder))
 
 
@@ -251,10 +255,7 @@ def _run_orders(sweep: Sweep, orders: Sequence[Order], device: Device, tools: To
     pace = _Pace(orders)
     for number, order in enumerate(orders):
         tools.observe(pace.progress(device.info.id, number, order))
-        try:
-            entry = _run_order(sweep.folder, order, device, packs[order.case.engine])
-        except DeviceLost:
-            return
+        entry = _run_order(sweep.folder, order, device, packs[order.case.engine])
         pace.note(order, entry)
         tools.observe(pace.progress(device.info.id, number + 1, order, entry))
 

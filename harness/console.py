@@ -1,0 +1,226 @@
+"""What the terminal shows: tables and the progress of a sweep. 80 columns are enough for all of it.
+
+Names of models and devices are printed as they are, never as markup. Not here: numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness import sweep
+from harness.export.artifact import Artifact, ExportedModel
+from harness.ledger import DeviceInfo
+from harness.plan import Plan
+from harness.report.cases import CaseSummary, SweepSummary
+from harness.report.numbers import (
+    DASH,
+    bounds,
+    fidelity_words,
+    megabytes,
+    milliseconds,
+    percent,
+    plural,
+    speedup_words,
+)
+from harness.stats import Estimate
+
+_PIPED_WIDTH = 160
+
+
+def show(content: RenderableType) -> None:
+    """Print to stdout: in the terminal's width, or wide enough for whole names when piped."""
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False).print(content)
+
+
+def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        justify = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=column in right, overflow="fold")  # type: ignore[arg-type]
+    return table
+
+
+def devices_table(infos: Sequence[DeviceInfo]) -> RenderableType:
+    """Show devices, a row each; the first column is the name to use."""
+    table = _table("device", "what it is", "ABI", "cores", "memory", right=("cores", "memory"))
+    for info in infos:
+        cells = (info.id, info.name, info.abi, str(info.cores), megabytes(info.memory_total_bytes))
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
+    """Show a plan's cases, a row each, and how long they will take."""
+    table = _table("model", "recipe", "options", "engine", "threads", right=("threads",))
+    for case in plan.cases():
+        variant = case.variant
+        options = [o for o in (variant.container, variant.memory_format) if o not in _USUAL]
+        options += [] if case.affinity == "all" else [f"cores {case.affinity}"]
+        cells = (variant.model, variant.recipe, ", ".join(options), case.engine, str(case.threads))
+        table.add_row(*map(Text, cells))
+    devices = ", ".join(plan.plan.devices)
+    cases = len(plan.cases())
+    total = (
+        f"{plural(cases, 'case')} on {devices}: {plural(launches, 'launch', 'launches')} a device in "
+        f"{plural(plan.plan.rounds, 'round')}, about {minutes(seconds)}, and the exports"
+    )
+    return Group(table, Text(), Text(total))
+
+
+_USUAL = ("zip", "contiguous")
+
+
+def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:
+    """Show what became of each variant."""
+    table = _table("variant", "status", "size", "SQNR", "top-1", "accuracy", right=("size", "SQNR"))
+    troubles: list[Text] = []
+    for model in models:
+        if model.status != "ok":
+            troubles.append(_trouble(model.name, model.status, model.reason, model.advice))
+        for artifact in model.artifacts:
+            table.add_row(*map(Text, _artifact_cells(artifact)))
+            if artifact.status != "ok":
+                troubles.append(
+                    _trouble(artifact.variant, artifact.status, artifact.reason, artifact.advice)
+                )
+            elif artifact.manifest:
+                notes = (f"{artifact.variant}: {note}" for note in artifact.manifest.notes)
+                troubles += [Text(note, style="dim") for note in notes]
+    return Group(table, *([Text(), *troubles] if troubles else []))
+
+
+def _artifact_cells(artifact: Artifact) -> tuple[str, ...]:
+    manifest, fidelity = artifact.manifest, artifact.fidelity
+    agreement = fidelity.top1_agreement if fidelity else None
+    return (
+        artifact.variant,
+        "cached" if artifact.cached and artifact.status == "ok" else artifact.status,
+        megabytes(manifest.size_bytes) if manifest else DASH,
+        fidelity_words(fidelity) if fidelity else DASH,
+        percent(agreement) if agreement is not None else DASH,
+        percent(artifact.accuracy.top1) if artifact.accuracy else DASH,
+    )
+
+
+def _trouble(name: str, status: str, reason: str, advice: str) -> Text:
+    text = Text(f"{name} {status}: {reason}")
+    if advice:
+        text.append(f"\n  {advice}", style="dim")
+    return text
+
+
+def summary_table(summary: SweepSummary) -> RenderableType:
+    """Show a sweep's result: per device a row a case, then what limits trust."""
+    parts: list[RenderableType] = []
+    for device in summary.devices:
+        table = _table(
+            "case", "latency [95%]", "n", "vs first", "size", "peak", "acc.",
+            right=("n", "size", "peak", "acc."),
+            title=f"{device.info.id}: {device.info.name}",
+        )  # fmt: skip
+        model = ""
+        for case in device.cases:
+            if case.case.variant.model != model:
+                model = case.case.variant.model
+                table.add_row(Text(model, style="bold"))
+            table.add_row(*map(Text, _case_cells(case)))
+        parts += [table, Text()]
+    bad = [case for device in summary.devices for case in device.cases if case.status != "ok"]
+    reasons = dict.fromkeys((case.label, case.status, case.reason, case.advice) for case in bad)
+    parts += [_trouble(*reason) for reason in reasons]
+    parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
+    return Group(*parts)
+
+
+def _case_cells(case: CaseSummary) -> tuple[str, ...]:
+    name = f"  {case.label} · t{case.case.threads}"
+    if case.latency_ns is None:
+        return (name, case.status)
+    return (
+        name,
+        _latency(case.latency_ns),
+        str(case.latency_ns.launches),
+        speedup_words(case.speedup)[0] if case.speedup else "",
+        megabytes(case.size_bytes) if case.size_bytes else DASH,
+        megabytes(case.peak_bytes.median) if case.peak_bytes else DASH,
+        percent(case.accuracy.top1) if case.accuracy else DASH,
+    )
+
+
+def _latency(latency_ns: Estimate) -> str:
+    return f"{milliseconds(latency_ns.median)} {bounds(latency_ns, 1e-6)}".rstrip()
+
+
+def minutes(seconds: float) -> str:
+    """Return a time span as people say it: 40 s, 3 min, 2 h 10 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
+class SweepProgress:
+    """A bar on stderr while a sweep runs; a line a launch where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live = self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.fields[device]}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+        )
+        self._tasks: dict[str, object] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+    def observe(self, step: sweep.Progress) -> None:
+        """Show where the sweep stands; trouble is told at once, above the bar."""
+        left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
+        if step.entry is not None and step.entry.error is not None:
+            error = step.entry.error
+            self._console.print(
+                _trouble(step.current, step.entry.status, error.message, error.advice)
+            )
+        if not self._live:
+            if step.entry is not None:
+                place = f"[{step.done}/{step.total}]"
+                median = step.entry.status
+                self._console.print(Text(f"{step.device} {place} {step.current}: {median}; {left}"))
+            return
+        if step.device not in self._tasks:
+            self._progress.start()
+            self._tasks[step.device] = self._progress.add_task(
+                "", total=step.total, device=step.device, left=""
+            )
+        self._progress.update(
+            self._tasks[step.device],  # type: ignore[arg-type]
+            completed=step.done,
+            description=step.current,
+            left=left,
+        )

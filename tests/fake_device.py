@@ -1,0 +1,193 @@
+"""A device in memory: it speaks the harness's own protocol of jobs, and breaks where told to.
+
+A third implementation of `devices.base.Device`, beside this computer and a phone, so that the
+real sweep can be driven through faults without a process being started.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.devices.base import JobExit, JobResult, JobStatus
+from harness.errors import CommandFailed
+from harness.job import Job
+from harness.ledger import Conditions, DeviceInfo
+from harness.records import (
+    RECORD_VERSION,
+    Clock,
+    End,
+    Engine,
+    Header,
+    Output,
+    Runner,
+    RunnerFault,
+    Samples,
+    SeenDevice,
+)
+from harness.runtimes import RuntimePack
+
+OUTPUT = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
+"""What the fake model answers to every check sample."""
+
+_EXIT = JobExit(exit_code=0, signal=None, start_ns=0, end_ns=1_000_000, max_rss_bytes=1)
+
+
+def device_info(name: str = "fake", fingerprint: str = "f00d") -> DeviceInfo:
+    return DeviceInfo(
+        id=name,
+        name=f"a fake called {name}",
+        kind="local",
+        fingerprint=fingerprint,
+        system="none",
+        abi="none",
+        cpu="none",
+        cores=2,
+        memory_total_bytes=1 << 30,
+    )
+
+
+def good_record(job: Job) -> bytes:
+    """Return the result of a launch in which all went well."""
+    samples = Samples(
+        type="samples",
+        phase="steady",
+        start_ns=[10, 20, 30],
+        duration_ns=[5, 6, 7],
+        counters=None,
+    )
+    return _record(job, samples, *_outputs(job, OUTPUT))
+
+
+def wrong_record(job: Job) -> bytes:
+    """Return the result of a launch that ran well and computed nonsense."""
+    return _record(job, *_outputs(job, -OUTPUT))
+
+
+def failed_record(job: Job) -> bytes:
+    """Return the result of a launch whose model has an operator that the engine lacks."""
+    fault = RunnerFault(
+        type="error", kind="missing_operator", phase="cold_load", message="no aten::nope"
+    )
+    return _record(job, fault)
+
+
+def _outputs(job: Job, values: np.ndarray) -> list[Output]:
+    content = base64.b64encode(values.tobytes()).decode()
+    return [
+        Output(
+            type="output", sample=n, index=0, dtype="float32", shape=values.shape, base64=content
+        )
+        for n in range(len(job.checks))
+    ]
+
+
+def _record(job: Job, *records: Samples | Output | RunnerFault) -> bytes:
+    header = Header(
+        type="header",
+        record_version=RECORD_VERSION,
+        launch=job.launch,
+        engine=Engine(name="lite", version="0"),
+        runner=Runner(version="0", compiler="none"),
+        device=SeenDevice(
+            machine="none",
+            kernel="none",
+            cpus_online=2,
+            page_bytes=4096,
+            memory_total_bytes=1,
+            cpuset=None,
+        ),
+        clock=Clock(name="CLOCK_MONOTONIC", resolution_ns=1, read_cost_ns=20),
+        exec_ns=1,
+        main_ns=2,
+        unix_ns=3,
+        job=job,
+    )
+    body = b"".join(r.model_dump_json().encode() + b"\n" for r in (header, *records))
+    failed = any(isinstance(record, RunnerFault) for record in records)
+    end = End(
+        type="end",
+        status="failed" if failed else "ok",
+        time_ns=99,
+        records=len(records) + 2,
+        bytes=len(body),
+        crc32=zlib.crc32(body),
+    )
+    return body + end.model_dump_json().encode() + b"\n"
+
+
+@dataclass
+class Storage:
+    """What is on the device: it survives the host, the connection, and the harness."""
+
+    jobs: dict[str, JobStatus] = field(default_factory=dict)
+    records: dict[str, bytes] = field(default_factory=dict)
+    started: list[Job] = field(default_factory=list)
+
+
+@dataclass
+class FakeDevice:
+    """Jobs end at once, with the record that `answer` makes of them.
+
+    `on_wait(n)` is called when a job of this device is waited for, for the n-th time (from 1): it
+    may raise what a real device would. Two of these with one `storage` are two hosts that come to
+    the same phone, one after the other.
+    """
+
+    info: DeviceInfo = field(default_factory=device_info)
+    storage: Storage = field(default_factory=Storage)
+    answer: Callable[[Job], bytes | None] = good_record
+    on_wait: Callable[[int], None] = lambda n: None
+    state: JobStatus = JobStatus("finished", _EXIT)
+    killed: list[str] = field(default_factory=list)
+    restored: int = 0
+    closed: int = 0
+    waits: int = 0
+
+    def conditions(self) -> Conditions:
+        return Conditions(unix=0.0, load_1min=0.0)
+
+    def stage(self, path: Path, sha256: str) -> str:
+        return str(path)
+
+    def install(self, pack: RuntimePack) -> None:
+        pass
+
+    def start(self, job: Job, pack: RuntimePack) -> None:
+        if job.launch in self.storage.jobs:
+            raise CommandFailed(f"{job.launch} was started twice")
+        self.storage.started.append(job)
+        self.storage.jobs[job.launch] = self.state
+        record = self.answer(job)
+        if record is not None:
+            self.storage.records[job.launch] = record
+
+    def poll(self, launch: str) -> JobStatus:
+        return self.storage.jobs.get(launch, JobStatus("absent"))
+
+    def wait(self, launch: str, seconds: float) -> JobStatus:
+        self.waits += 1
+        self.on_wait(self.waits)
+        return self.poll(launch)
+
+    def kill(self, launch: str) -> None:
+        self.killed.append(launch)
+        self.storage.jobs[launch] = JobStatus("vanished")
+
+    def fetch(self, launch: str) -> JobResult:
+        return JobResult(self.storage.records.get(launch), "last words")
+
+    def forget(self, launch: str) -> None:
+        self.storage.jobs.pop(launch, None)
+        self.storage.records.pop(launch, None)
+
+    def restore(self) -> None:
+        self.restored += 1
+
+    def close(self) -> None:
+        self.closed += 1

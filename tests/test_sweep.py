@@ -1,0 +1,437 @@
+"""The sweep, driven through every fault that it promises to survive, on a device in memory."""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness.sweep as sweep_module
+from harness.devices.base import JobStatus
+from harness.errors import DeviceLost, StorageError, SweepError
+from harness.export.artifact import Artifact, CheckTensor, ExportedModel, Manifest
+from harness.ledger import DeviceInfo, Sweep, append_entry, read_sweep, write_whole
+from harness.plan import Plan, parse_plan
+from harness.records import LaunchRecord, read_record
+from harness.sweep import Progress, Tools, check_same_plan, create_sweep, is_complete, run_sweep
+from tests.fake_device import (
+    OUTPUT,
+    FakeDevice,
+    Storage,
+    device_info,
+    failed_record,
+    good_record,
+    wrong_record,
+)
+
+PLAN = """
+[plan]
+name = "fake"
+rounds = 2
+devices = ["fake"]
+[[model]]
+name = "net"
+source = "nowhere:net"
+inputs = [{ shape = [1, 3] }]
+[matrix]
+recipe = ["fp32", "int8-static"]
+threads = [1, 2]
+[measure]
+passes = ["latency"]
+"""
+LAUNCHES = 2 * 2  # rounds and thread counts; int8-static is skipped
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs."""
+
+
+@dataclass
+class Scene:
+    """A sweep folder and what a host would use on it; a new host can come at any time."""
+
+    folder: Path
+    plan: Plan
+    device: FakeDevice
+    models: tuple[ExportedModel, ...]
+    seen: list[Progress] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def tools(self) -> Tools:
+        return Tools(
+            export=lambda plan: self.models,
+            open_device=lambda info, purpose: self.device,
+            runtime_pack=lambda engine, abi: None,  # type: ignore[arg-type,return-value]
+            observe=self.seen.append,
+            warn=self.warnings.append,
+        )
+
+    def run(self) -> bool:
+        return run_sweep(self.folder, self.tools())
+
+    def another_host(self, **changes: object) -> Scene:
+        """Return the scene as a new host finds it: the folder and the device's storage stay."""
+        device = FakeDevice(info=self.device.info, storage=self.device.storage, **changes)  # type: ignore[arg-type]
+        return Scene(self.folder, self.plan, device, self.models)
+
+    def read(self) -> Sweep:
+        return read_sweep(self.folder)
+
+    def good_files(self) -> list[Path]:
+        files = sorted(self.folder.glob("launches/*/*.jsonl"))
+        return [f for f in files if isinstance(read_record(f), LaunchRecord)]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return make_scene(tmp_path, [device_info()])
+
+
+def make_scene(tmp_path: Path, infos: list[DeviceInfo]) -> Scene:
+    plan = parse_plan(PLAN, "fake.toml")
+    folder = create_sweep(tmp_path / "sweeps", plan, infos, ["phonebench", "run", "fake.toml"])
+    return Scene(folder, plan, FakeDevice(), (exported(tmp_path),))
+
+
+def exported(tmp_path: Path) -> ExportedModel:
+    (tmp_path / "checks.bin").write_bytes(bytes(12))
+    (tmp_path / "net.ptl").write_bytes(b"a model")
+    np.savez(tmp_path / "reference.npz", **{"0/0": OUTPUT})
+    manifest = Manifest(
+        sha256="aa",
+        size_bytes=7,
+        bytecode_version=8,
+        operators=(),
+        parameters=1,
+        nonzero_parameters=1,
+        flops=1,
+        torch_version="0",
+        python_version="0",
+        recipe="fp32",
+        container="zip",
+        memory_format="contiguous",
+        quantized_engine=None,
+        seed=0,
+        export_seconds=0.0,
+        created_unix=0.0,
+    )
+    good = Artifact(
+        variant="net.fp32",
+        model="net",
+        recipe="fp32",
+        container="zip",
+        memory_format="contiguous",
+        status="ok",
+        path=tmp_path / "net.ptl",
+        manifest=manifest,
+        min_sqnr_db=60.0,
+    )
+    refused = Artifact(
+        variant="net.int8-static",
+        model="net",
+        recipe="int8-static",
+        container="zip",
+        memory_format="contiguous",
+        status="skipped",
+        reason="needs calibration",
+        advice="give it some",
+    )
+    return ExportedModel(
+        name="net",
+        status="ok",
+        checks_path=tmp_path / "checks.bin",
+        checks_sha256="bb",
+        checks=((CheckTensor(shape=(1, 3), dtype="float32", offset_bytes=0),),),
+        reference_path=tmp_path / "reference.npz",
+        artifacts=(good, refused),
+    )
+
+
+def test_every_launch_ends_with_a_status_a_file_and_a_clean_device(scene: Scene) -> None:
+    assert scene.run()
+    sweep = scene.read()
+    launched = [entry for entry in sweep.entries if entry.index is not None]
+    assert [entry.status for entry in launched] == ["ok"] * LAUNCHES
+    assert all((scene.folder / str(entry.file)).exists() for entry in launched)
+    assert all(entry.fidelity is not None and entry.fidelity.exact for entry in launched)
+    assert scene.device.storage.jobs == {}
+    assert (scene.device.restored, scene.device.closed) == (1, 1)
+
+
+def test_a_variant_that_was_not_exported_is_a_skipped_row_with_its_reason(scene: Scene) -> None:
+    scene.run()
+    skipped = [entry for entry in scene.read().entries if entry.status == "skipped"]
+    assert [entry.case for entry in skipped] == [
+        "net.int8-static.lite.t1",
+        "net.int8-static.lite.t2",
+    ]
+    assert all(entry.error and entry.error.message == "needs calibration" for entry in skipped)
+
+
+def test_running_a_finished_sweep_again_changes_nothing(scene: Scene) -> None:
+    scene.run()
+    ledger = (scene.folder / "ledger.jsonl").read_bytes()
+    assert scene.run()
+    assert (scene.folder / "ledger.jsonl").read_bytes() == ledger
+    assert len(scene.device.storage.started) == LAUNCHES
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (failed_record, "RunnerFailed"),
+        (wrong_record, "WrongOutput"),
+        (lambda job: None, "RunnerCrashed"),
+        (lambda job: good_record(job)[:-1], "RunnerCrashed"),
+        (
+            lambda job: good_record(job).replace(b'"duration_ns":[5', b'"duration_ns":[4'),
+            "BadRecord",
+        ),
+        (
+            lambda job: good_record(job).replace(b'"record_version":1', b'"record_version":2'),
+            "BadRecord",
+        ),
+    ],
+)
+def test_a_launch_without_a_good_result_fails_alone(
+    scene: Scene, answer: Callable[..., bytes | None], kind: str
+) -> None:
+    seen: list[str] = []
+
+    def first_is_bad(job):  # type: ignore[no-untyped-def]
+        seen.append(job.launch)
+        return answer(job) if len(seen) == 1 else good_record(job)
+
+    scene.device.answer = first_is_bad
+    assert not scene.run()
+    launched = [entry for entry in scene.read().entries if entry.index is not None]
+    assert [entry.status for entry in launched] == ["failed"] + ["ok"] * (LAUNCHES - 1)
+    assert launched[0].error is not None
+    assert launched[0].error.kind == kind
+
+
+def test_a_launch_past_its_deadline_is_killed_and_fails(scene: Scene) -> None:
+    scene.device.state = JobStatus("running")
+    assert not scene.run()
+    launched = [entry for entry in scene.read().entries if entry.index is not None]
+    assert {entry.error.kind for entry in launched if entry.error} == {"RunnerTimeout"}
+    assert len(scene.device.killed) == LAUNCHES
+
+
+def test_a_job_that_vanishes_is_interrupted_and_tried_again(scene: Scene) -> None:
+    states = iter([JobStatus("vanished")])
+    scene.device.on_wait = lambda n: (
+        scene.device.storage.jobs.update({scene.device.storage.started[-1].launch: state})
+        if (state := next(states, None))
+        else None
+    )
+    assert scene.run()
+    first = [entry for entry in scene.read().entries if entry.index == 1]
+    assert [(entry.attempt, entry.status) for entry in first] == [(1, "interrupted"), (2, "ok")]
+    assert str(first[1].file).endswith(".retry1.jsonl")
+
+
+def test_a_lost_device_ends_its_launches_and_a_resumed_sweep_collects_what_went_on(
+    scene: Scene,
+) -> None:
+    def lose(number: int) -> None:
+        if number == 2:
+            raise DeviceLost("the cable was pulled")
+
+    scene.device.on_wait = lose
+    assert not scene.run()
+    assert [e.status for e in scene.read().entries if e.index] == ["ok", "interrupted"]
+    later = scene.another_host()
+    assert later.run()
+    started = [job.launch for job in scene.device.storage.started]
+    assert len(started) == len(set(started)) == LAUNCHES, "the second launch was not repeated"
+    assert [e.status for e in scene.read().entries if e.index] == ["ok"] * LAUNCHES
+
+
+def test_one_lost_device_does_not_stop_another(tmp_path: Path) -> None:
+    infos = [device_info("fake"), device_info("other")]
+    scene = make_scene(tmp_path, infos)
+    storages = {info.id: Storage() for info in infos}
+
+    def open_device(info: DeviceInfo, purpose: str) -> FakeDevice:
+        device = FakeDevice(info=info, storage=storages[info.id])
+        if info.id == "fake":
+
+            def lose(number: int) -> None:
+                raise DeviceLost("gone")
+
+            device.on_wait = lose
+        return device
+
+    assert not run_sweep(scene.folder, replace(scene.tools(), open_device=open_device))
+    ok = [entry.device for entry in scene.read().entries if entry.status == "ok"]
+    assert ok == ["other"] * LAUNCHES
+
+
+def test_a_device_that_cannot_be_opened_does_not_stop_another(tmp_path: Path) -> None:
+    infos = [device_info("fake"), device_info("other")]
+    scene = make_scene(tmp_path, infos)
+
+    def open_device(info: DeviceInfo, purpose: str) -> FakeDevice:
+        if info.id == "fake":
+            raise DeviceLost("it is not there")
+        return FakeDevice(info=info)
+
+    assert not run_sweep(scene.folder, replace(scene.tools(), open_device=open_device))
+    assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
+    assert scene.warnings == ["fake: it is not there"]
+
+
+def test_ctrl_c_kills_the_job_restores_the_device_and_can_be_resumed(scene: Scene) -> None:
+    def press(number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    scene.device.on_wait = press
+    with pytest.raises(KeyboardInterrupt):
+        scene.run()
+    assert [e.status for e in scene.read().entries if e.index] == ["ok", "ok", "interrupted"]
+    assert len(scene.device.killed) == 1
+    assert (scene.device.restored, scene.device.closed) == (1, 1)
+    assert scene.device.storage.jobs == {}
+    assert scene.another_host().run()
+    third = [entry for entry in scene.read().entries if entry.index == 3]
+    assert [(entry.attempt, entry.status) for entry in third] == [(1, "interrupted"), (2, "ok")]
+
+
+@contextmanager
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, *, after: bool) -> Iterator[None]:
+    """Kill the host at the n-th of all its writes and device calls, before or after it."""
+    calls = 0
+
+    def mortal(function):  # type: ignore[no-untyped-def]
+        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+            nonlocal calls
+            calls += 1
+            if calls == step and not after:
+                raise Killed
+            result = function(*args, **kwargs)
+            if calls == step and after:
+                raise Killed
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "append_entry", mortal(append_entry))
+        patch.setattr(sweep_module, "write_whole", mortal(write_whole))
+        for name in ("start", "wait", "fetch", "forget"):
+            patch.setattr(FakeDevice, name, mortal(getattr(FakeDevice, name)))
+        yield
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_kill_9_at_any_moment_neither_loses_nor_repeats_a_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    for step in range(1, 200):
+        place = tmp_path / str(step)
+        place.mkdir()
+        scene = make_scene(place, [device_info()])
+        try:
+            with killed_at(monkeypatch, step, after=after):
+                scene.run()
+        except Killed:
+            pass
+        else:
+            assert step > 20, "the kills must have reached every step"
+            return
+        assert scene.another_host().run()
+        started = [job.launch for job in scene.device.storage.started]
+        assert len(started) == len(set(started)) == LAUNCHES
+        launched = [entry for entry in scene.read().entries if entry.index is not None]
+        assert sorted(e.index for e in launched if e.index) == list(range(1, LAUNCHES + 1))
+        assert {entry.status for entry in launched} == {"ok"}
+        assert len(scene.good_files()) == LAUNCHES
+        assert scene.device.storage.jobs == {}
+    pytest.fail("the sweep takes more steps than this test kills at")
+
+
+def test_a_line_torn_by_a_crash_is_not_trusted_and_swallows_no_other(scene: Scene) -> None:
+    scene.run()
+    ledger = scene.folder / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-30])
+    assert scene.read().torn_lines == 1
+    assert not is_complete(scene.read())
+    assert scene.another_host().run()
+    assert scene.read().torn_lines == 1
+
+
+def test_a_changed_plan_cannot_be_resumed(scene: Scene) -> None:
+    changed = parse_plan(PLAN.replace("rounds = 2", "rounds = 3"), "fake.toml")
+    with pytest.raises(SweepError, match="plan differ"):
+        check_same_plan(scene.read(), changed)
+    check_same_plan(scene.read(), scene.plan)
+
+
+def test_a_sweep_is_not_resumed_with_other_artifacts(scene: Scene) -> None:
+    scene.run()
+    model = scene.models[0]
+    assert model.artifacts[0].manifest is not None
+    other = model.artifacts[0].manifest.model_copy(update={"sha256": "cc"})
+    artifact = model.artifacts[0].model_copy(update={"manifest": other})
+    scene.models = (model.model_copy(update={"artifacts": (artifact, model.artifacts[1])}),)
+    with pytest.raises(SweepError, match=r"other artifacts: net\.fp32"):
+        scene.run()
+
+
+def test_a_sweep_is_not_resumed_on_another_device(scene: Scene) -> None:
+    scene.device.info = device_info(fingerprint="beef")
+    assert not scene.run()
+    assert scene.device.storage.started == []
+    assert scene.device.closed == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b'{"sweep_version": 99}', b"\xff"])
+def test_a_folder_that_is_no_sweep_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "sweep.json").write_bytes(content)
+    with pytest.raises(SweepError) as error:
+        read_sweep(tmp_path)
+    assert str(tmp_path) in error.value.message
+    assert error.value.advice
+
+
+def test_two_harnesses_cannot_run_one_folder(scene: Scene) -> None:
+    with (scene.folder / "sweep.json").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(SweepError, match="being run by another"):
+            scene.run()
+
+
+def test_a_full_disk_is_named_and_loses_nothing(scene: Scene) -> None:
+    started = scene.device.storage.started
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(number: int) -> None:
+        if number == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+
+    scene.device.on_wait = fill
+    try:
+        with pytest.raises(StorageError) as error:
+            scene.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "--resume" in error.value.advice
+    assert (scene.device.restored, scene.device.closed) == (1, 1)
+    assert scene.another_host().run()
+    assert len({job.launch for job in started}) == len(started) == LAUNCHES
+    assert len(scene.good_files()) == LAUNCHES
+
+
+def test_progress_counts_up_and_ends_with_no_time_left(scene: Scene) -> None:
+    scene.run()
+    assert [step.done for step in scene.seen if step.entry] == list(range(1, LAUNCHES + 1))
+    assert scene.seen[-1].seconds_left == 0
