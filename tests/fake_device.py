@@ -36,6 +36,7 @@ OUTPUT = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
 """What the fake model answers to every check sample."""
 
 _EXIT = JobExit(exit_code=0, signal=None, start_ns=0, end_ns=1_000_000, max_rss_bytes=1)
+_FINISHED = JobStatus("finished", _EXIT)
 
 
 def device_info(name: str = "fake", fingerprint: str = "f00d") -> DeviceInfo:
@@ -143,7 +144,7 @@ class FakeDevice:
     storage: Storage = field(default_factory=Storage)
     answer: Callable[[Job], bytes | None] = good_record
     on_wait: Callable[[int], None] = lambda n: None
-    state: JobStatus = JobStatus("finished", _EXIT)
+    state: JobStatus = _FINISHED
     killed: list[str] = field(default_factory=list)
     restored: int = 0
     closed: int = 0

@@ -1,0 +1,5 @@
+"""`python -m harness` is `phonebench`."""
+
+from harness.cli import main
+
+main()
