@@ -73,7 +73,7 @@ class Clock(_Record):
 class Header(_Record):
     """The first record: versions, the job as it was asked, the device from inside.
 
-    `exec_ns` is the time just before the runner was executed (None if nobody noted it), and
+    `job` is None, and `launch` empty, when the job itself was refused. `exec_ns` is the time just before the runner was executed (None if nobody noted it), and
     `main_ns` the time at which its main function began: the difference is the process start.
     """
 
@@ -87,7 +87,7 @@ class Header(_Record):
     exec_ns: int | None
     main_ns: int
     unix_ns: int
-    job: Job
+    job: Job | None
 
 
 class Mark(_Record):
