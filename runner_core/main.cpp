@@ -1,0 +1,255 @@
+// The runner: one job file in, one result file out. It times one case; no plans, no statistics.
+//
+//   runner_ENGINE JOB.json RESULT.jsonl      exit code 0: ok, 1: failed, 2: wrong usage
+//   runner_ENGINE --version
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string>
+
+#include "crash.h"
+#include "engine.h"
+#include "fault.h"
+#include "job.h"
+#include "measure.h"
+#include "probes.h"
+#include "records.h"
+
+namespace phonebench {
+namespace {
+
+constexpr const char* kCompiler =
+#if defined(__clang__)
+    "clang " __VERSION__;
+#else
+    "gcc " __VERSION__;
+#endif
+
+void progress(const char* text) {
+  std::printf("%s\n", text);
+  std::fflush(stdout);
+}
+
+Json engine_facts(const Engine& engine) {
+  return {{"name", engine.name()}, {"version", engine.version()}};
+}
+
+Json exec_time() {
+  const char* text = std::getenv("PHONEBENCH_EXEC_NS");
+  return text == nullptr ? Json(nullptr) : Json(std::strtoll(text, nullptr, 10));
+}
+
+Json header_record(const Engine& engine, const Job* job, int64_t main_ns) {
+  return {{"type", "header"},
+          {"record_version", kRecordVersion},
+          {"launch", job ? job->launch : ""},
+          {"engine", engine_facts(engine)},
+          {"runner", {{"version", PHONEBENCH_RUNNER_VERSION}, {"compiler", kCompiler}}},
+          {"device", device_as_seen()},
+          {"clock", clock_facts()},
+          {"exec_ns", exec_time()},
+          {"main_ns", main_ns},
+          {"unix_ns", unix_ns()},
+          {"job", job ? job->as_asked : Json(nullptr)}};
+}
+
+Json actual_record(const Engine& engine, std::optional<double> resident) {
+  const auto quantized = engine.quantized_engine();
+  return {{"type", "actual"},
+          {"threads", engine.threads()},
+          {"affinity", get_affinity()},
+          {"memory_format", engine.memory_format()},
+          {"quantized_engine", quantized ? Json(*quantized) : Json(nullptr)},
+          {"model_resident_fraction", resident ? Json(*resident) : Json(nullptr)}};
+}
+
+Json operators_record(int64_t iterations, const std::vector<OperatorTotals>& totals) {
+  Json operators = Json::array();
+  for (const OperatorTotals& one : totals) {
+    operators.push_back({{"name", one.name},
+                         {"calls", one.calls},
+                         {"self_ns", one.self_ns},
+                         {"total_ns", one.total_ns}});
+  }
+  return {{"type", "operators"}, {"iterations", iterations}, {"operators", operators}};
+}
+
+// One launch, phase by phase. What fails throws a Fault; the current phase says where.
+class Launch {
+ public:
+  Launch(const Job& job, Engine& engine, RecordWriter& out)
+      : job_(job), engine_(engine), out_(out) {}
+
+  void run() {
+    mark("main");
+    set_up();
+    load_cold();
+    infer_first();
+    warm_up();
+    measure();
+    check();
+    load_warm();
+    mark("end");
+  }
+
+ private:
+  void mark(const char* name) {
+    out_.write(mark_record(name, job_.measured_pass == Pass::kMemory));
+  }
+
+  Samples room_for(int64_t samples) {
+    return Samples(samples, /*touch=*/job_.measured_pass != Pass::kMemory);
+  }
+
+  void set_up() {
+    enter_phase("set_up");
+    if (job_.affinity) set_affinity(*job_.affinity);
+    engine_.set_up(job_);
+    mark("engine_ready");
+    enter_phase("inputs");
+    engine_.set_inputs(make_inputs(job_.inputs));
+    if (job_.drop_page_cache) drop_pages(job_.model_file);
+    out_.write(actual_record(engine_, resident_fraction(job_.model_file)));
+  }
+
+  void load_cold() {
+    enter_phase("cold_load");
+    Samples samples = room_for(1);
+    time_load(engine_, job_.model_file, samples);
+    mark("model_loaded");
+    out_.write(samples.record("cold_load", nullptr));
+  }
+
+  void infer_first() {
+    enter_phase("first_inference");
+    Samples samples = room_for(1);
+    time_inference(engine_, samples);
+    mark("first_inference_done");
+    out_.write(samples.record("first_inference", nullptr));
+  }
+
+  void warm_up() {
+    enter_phase("warmup");
+    progress("warming up");
+    Samples samples = room_for(job_.warmup.max_iterations);
+    run_loop(engine_, job_.warmup, job_.delay_seconds, samples);
+    out_.write(samples.record("warmup", nullptr));
+  }
+
+  void measure() {
+    enter_phase("steady");
+    progress("measuring");
+    const bool profiled = job_.measured_pass == Pass::kProfile;
+    Samples samples = room_for(job_.steady.max_iterations);
+    if (profiled) engine_.start_profile();
+    const Counters counters = run_loop(engine_, job_.steady, job_.delay_seconds, samples);
+    std::vector<OperatorTotals> operators;
+    if (profiled) operators = engine_.stop_profile();
+    mark("steady_done");
+    out_.write(profiled ? operators_record(samples.count(), operators)
+                        : samples.record("steady", &counters));
+  }
+
+  void check() {
+    enter_phase("checks");
+    for (size_t sample = 0; sample < job_.checks.size(); ++sample) {
+      engine_.set_inputs(make_inputs(job_.checks[sample]));
+      engine_.prepare();
+      engine_.infer();
+      const std::vector<HostTensor> outputs = engine_.outputs();
+      for (size_t index = 0; index < outputs.size(); ++index) {
+        out_.write(
+            output_record(static_cast<int>(sample), static_cast<int>(index), outputs[index]));
+      }
+    }
+  }
+
+  void load_warm() {
+    if (job_.measured_pass != Pass::kLatency || job_.warm_loads == 0) return;
+    enter_phase("warm_load");
+    Samples samples = room_for(job_.warm_loads);
+    for (int i = 0; i < job_.warm_loads; ++i) time_load(engine_, job_.model_file, samples);
+    out_.write(samples.record("warm_load", nullptr));
+  }
+
+  const Job& job_;
+  Engine& engine_;
+  RecordWriter& out_;
+};
+
+// Do the job and write all records but the end. Returns whether it went well.
+bool write_records(const std::string& job_path, RecordWriter& out, int64_t main_ns) {
+  const std::unique_ptr<Engine> engine = make_engine();
+  std::optional<Job> job;
+  enter_phase("job");
+  try {
+    job = read_job(job_path, engine->name());
+  } catch (const Fault& fault) {
+    out.write(header_record(*engine, nullptr, main_ns));
+    out.write(error_record(fault.kind, current_phase(), fault.what()));
+    return false;
+  }
+  out.write(header_record(*engine, &*job, main_ns));
+  install_crash_handlers(out);
+  try {
+    Launch(*job, *engine, out).run();
+    return true;
+  } catch (const StorageError&) {
+    throw;
+  } catch (const Fault& fault) {
+    out.write(error_record(fault.kind, current_phase(), fault.what()));
+  } catch (const std::exception& error) {
+    out.write(error_record("internal", current_phase(), error.what()));
+  }
+  return false;
+}
+
+int run(const std::string& job_path, const std::string& result_path, int64_t main_ns) {
+  // A file-size limit must come back as an error of write(), not as a signal.
+  signal(SIGXFSZ, SIG_IGN);
+  std::optional<RecordWriter> out;
+  try {
+    out.emplace(result_path);
+    const bool ok = write_records(job_path, *out, main_ns);
+    disarm_crash_handlers();
+    out->finish(ok, now_ns());
+    progress(ok ? "done" : "failed");
+    return ok ? 0 : 1;
+  } catch (const StorageError& error) {
+    std::fprintf(stderr, "storage: %s\n", error.what());
+    if (out) out->discard();
+    return 1;
+  }
+}
+
+int print_version() {
+  const Json version = {{"record_version", kRecordVersion},
+                        {"job_version", kJobVersion},
+                        {"runner", PHONEBENCH_RUNNER_VERSION},
+                        {"engine", engine_facts(*make_engine())},
+                        {"compiler", kCompiler}};
+  progress(version.dump().c_str());
+  return 0;
+}
+
+}  // namespace
+}  // namespace phonebench
+
+int main(int argc, char** argv) {
+  const int64_t main_ns = phonebench::now_ns();
+  int code = 2;
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    code = phonebench::print_version();
+  } else if (argc == 3) {
+    code = phonebench::run(argv[1], argv[2], main_ns);
+  } else {
+    std::fprintf(stderr, "usage: %s JOB.json RESULT.jsonl\n       %s --version\n", argv[0],
+                 argv[0]);
+  }
+  // The result is safe: an engine that stumbles while it is torn down must not change the verdict.
+  std::_Exit(code);
+}
