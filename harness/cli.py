@@ -326,9 +326,9 @@ def make_report(
     if format == "html":
         from harness.report import render
 
-        path = output or folder / "report.html"
-        render([folder], path)
-        print(path)
+        page = output or folder / "report.html"
+        render([folder], page)
+        print(page)
         return
     from harness.tables import FORMATS, TABLES, write_table
 
@@ -442,7 +442,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
         tools = Tools(
             export=lambda chosen: _export(chosen, mobile_python, fresh, root),
             open_device=devices.open_device,
-            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, progress=_say),
+            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, _say),
             observe=progress.observe,
             warn=_say,
         )

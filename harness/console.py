@@ -62,8 +62,9 @@ def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
     table = _table("model", "recipe", "options", "engine", "threads", right=("threads",))
     for case in plan.cases():
         variant = case.variant
-        options = [o for o in (variant.container, variant.memory_format) if o not in _USUAL]
-        options += [] if case.affinity == "all" else [f"cores {case.affinity}"]
+        cores = "all" if case.affinity == "all" else f"cores {case.affinity}"
+        settings = (variant.container, variant.memory_format, cores)
+        options = [setting for setting in settings if setting not in _USUAL]
         cells = (variant.model, variant.recipe, ", ".join(options), case.engine, str(case.threads))
         table.add_row(*map(Text, cells))
     devices = ", ".join(plan.plan.devices)
@@ -75,7 +76,7 @@ def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
     return Group(table, Text(), Text(total))
 
 
-_USUAL = ("zip", "contiguous")
+_USUAL = ("zip", "contiguous", "all")
 
 
 def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:

@@ -24,7 +24,7 @@ from harness.devices.base import Device
 from harness.errors import DeviceError, DeviceLost, HarnessError, SweepError
 from harness.export.artifact import Artifact, ExportedModel
 from harness.job import Pass
-from harness.launch import Finished, Order, interrupted_entry, run_launch
+from harness.launch import Finished, Order, as_launch_error, interrupted_entry, run_launch
 from harness.ledger import (
     SWEEP_VERSION,
     ArtifactsFile,
@@ -252,12 +252,21 @@ def _run_orders(sweep: Sweep, orders: Sequence[Order], device: Device, tools: To
     }
     for pack in packs.values():
         device.install(pack)
+    _clear(sweep, orders, device)
     pace = _Pace(orders)
     for number, order in enumerate(orders):
         tools.observe(pace.progress(device.info.id, number, order))
         entry = _run_order(sweep.folder, order, device, packs[order.case.engine])
         pace.note(order, entry)
         tools.observe(pace.progress(device.info.id, number + 1, order, entry))
+
+
+def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> None:
+    """Remove this sweep's jobs that are in the ledger: a host may have died between the two."""
+    wanted = {o.key for order in orders for o in (order, _previous(order))}
+    for job in device.jobs():
+        if job.startswith(f"{sweep.file.id}-") and job not in wanted:
+            device.forget(job)
 
 
 def _run_order(folder: Path, order: Order, device: Device, pack: RuntimePack) -> LedgerEntry:
@@ -284,14 +293,18 @@ def _attempt(folder: Path, order: Order, device: Device, pack: RuntimePack) -> L
 
 def _take_up(device: Device, order: Order) -> Order:
     """Return the order as the device knows it: a job may have outlived the host that began it."""
-    previous = replace(order, attempt=order.attempt - 1)
+    previous = _previous(order)
     known = previous.attempt > 0 and device.poll(previous.key).state in ("running", "finished")
     return previous if known else order
 
 
+def _previous(order: Order) -> Order:
+    return replace(order, attempt=order.attempt - 1)
+
+
 def _reason(error: BaseException) -> LaunchError:
     if isinstance(error, HarnessError):
-        return LaunchError(kind=error.kind, message=error.message, advice=error.advice)
+        return as_launch_error(error)
     return LaunchError(kind="Interrupted", message="the user interrupted the sweep")
 
 

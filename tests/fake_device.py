@@ -187,6 +187,9 @@ class FakeDevice:
         self.storage.jobs.pop(launch, None)
         self.storage.records.pop(launch, None)
 
+    def jobs(self) -> list[str]:
+        return list(self.storage.jobs)
+
     def restore(self) -> None:
         self.restored += 1
 

@@ -90,7 +90,7 @@ def test_two_models_of_one_name_are_refused() -> None:
 
 def test_toml_that_does_not_parse_names_its_place() -> None:
     with pytest.raises(PlanError, match=r"small.toml is not valid TOML: .*line 2"):
-        parse_plan("[plan]\nname = ", "small.toml")
+        parse_plan("[plan]\nname = ,\n", "small.toml")
 
 
 def test_a_plan_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Not here: what a job measures (`job.py`) and when jobs run (`sweep.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -87,6 +88,9 @@ class Device(Protocol):
 
     def forget(self, launch: str) -> None:
         """Remove what a job left on the device."""
+
+    def jobs(self) -> Sequence[str]:
+        """Name the jobs that the device has not been told to forget, of any sweep."""
 
     def restore(self) -> None:
         """Put back everything that was changed on the device."""

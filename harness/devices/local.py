@@ -179,6 +179,10 @@ class LocalDevice:
         self._children.pop(launch, None)
         shutil.rmtree(self._jobs / launch, ignore_errors=True)
 
+    def jobs(self) -> list[str]:
+        """Name the jobs whose folders are still there."""
+        return sorted(folder.name for folder in self._jobs.iterdir())
+
     def restore(self) -> None:
         """Do nothing: nothing is changed on this computer."""
 
