@@ -1,0 +1,37 @@
+"""Sweeps -> one self-contained HTML file. Not here: measuring, and tables (`harness.tables`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SweepError
+from harness.ledger import read_sweep, write_whole
+from harness.report.cases import SweepSummary
+from harness.report.html import render_html
+from harness.report.summary import summarise
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What was rendered, and where to."""
+
+    path: Path
+    size_bytes: int
+    sweep: SweepSummary
+
+
+def render(folders: Sequence[Path], output: Path) -> ReportSummary:
+    """Render a sweep folder to one HTML file; one sweep for now, any number of devices in it.
+
+    Raises SweepError for a folder that is no sweep, StorageError if `output` cannot be written.
+    """
+    if len(folders) != 1:
+        raise SweepError(
+            f"a report is of one sweep; {len(folders)} were given", "Render one folder at a time."
+        )
+    summary = summarise(read_sweep(folders[0]))
+    content = render_html(summary).encode()
+    write_whole(output, content)
+    return ReportSummary(output, len(content), summary)

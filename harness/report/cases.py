@@ -105,6 +105,16 @@ class CaseSummary:
             if launch.measured_pass == measured_pass and launch.numbers is not None
         ]
 
+    def latency_by_round(self) -> dict[int, float]:
+        """Map each round to the median latency (ns) of its ok launch, for pairing."""
+        return {
+            launch.round: launch.numbers.median_ns
+            for launch in self.launches
+            if launch.measured_pass == "latency"
+            and launch.numbers is not None
+            and launch.numbers.median_ns is not None
+        }
+
     def bad_launches(self) -> list[Launch]:
         """Return the launches that do not count."""
         return [launch for launch in self.launches if launch.numbers is None]

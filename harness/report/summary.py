@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from harness.export.artifact import Artifact, Fidelity
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep
@@ -39,23 +40,30 @@ def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
     by_case: dict[str, list[Launch]] = defaultdict(list)
     for launch in launches:
         by_case[launch.case].append(launch)
-    latencies = {case: _latency_by_round(own) for case, own in by_case.items()}
-    baselines = _baselines(sweep)
 
     def summarise_case(case: Case) -> CaseSummary:
         own = tuple(by_case[case.id])
         artifact = artifacts.get(case.variant.id)
-        baseline = baselines.get(case.id)
-        speedup = None
-        if baseline is not None and baseline != case.id:
-            speedup = paired_speedup(latencies.get(baseline, {}), latencies.get(case.id, {}))
         standing = _refusal(sweep, case, refused.get(case.id), artifact) or _standing(own)
-        return _summarise_case(
-            info.id, case, standing, artifact, own, planned[case.id], baseline, speedup
-        )
+        return _summarise_case(info.id, case, standing, artifact, own, planned[case.id])
 
-    return DeviceSummary(
-        info, tuple(map(summarise_case, sweep.cases().values())), tuple(launches), len(schedule)
+    cases = _compare(tuple(map(summarise_case, sweep.cases().values())), _baselines(sweep))
+    return DeviceSummary(info, cases, tuple(launches), len(schedule))
+
+
+def _compare(cases: tuple[CaseSummary, ...], baselines: dict[str, str]) -> tuple[CaseSummary, ...]:
+    """Return the cases with their speed-ups over their baselines, paired by round."""
+    latencies = {case.id: case.latency_by_round() for case in cases}
+    return tuple(
+        replace(
+            case,
+            baseline=baseline,
+            speedup=paired_speedup(latencies[baseline], latencies[case.id])
+            if baseline is not None and baseline != case.id
+            else None,
+        )
+        for case in cases
+        for baseline in (baselines.get(case.id),)
     )
 
 
@@ -105,16 +113,6 @@ def _but_recipe(case: Case) -> tuple[str, ...]:
     )
 
 
-def _latency_by_round(launches: Iterable[Launch]) -> dict[int, float]:
-    return {
-        launch.round: launch.numbers.median_ns
-        for launch in launches
-        if launch.measured_pass == "latency"
-        and launch.numbers is not None
-        and launch.numbers.median_ns is not None
-    }
-
-
 def _summarise_case(
     device: str,
     case: Case,
@@ -122,8 +120,6 @@ def _summarise_case(
     artifact: Artifact | None,
     launches: tuple[Launch, ...],
     planned: int,
-    baseline: str | None,
-    speedup: Estimate | None,
 ) -> CaseSummary:
     def over(measured_pass: str, number: Callable[[Numbers], float | None]) -> Estimate | None:
         good = [
@@ -156,8 +152,8 @@ def _summarise_case(
             "latency", lambda n: n.involuntary_switches_per_second
         ),
         device_fidelity=_worst_fidelity(launches),
-        baseline=baseline,
-        speedup=speedup,
+        baseline=None,
+        speedup=None,
     )
 
 

@@ -1,0 +1,177 @@
+"""Turns a summed-up sweep into one self-contained HTML file.
+
+Names of models and devices are hostile input: everything is escaped by Jinja, and characters
+that would hide, reorder or break text are made visible first. The page asks the network for
+nothing, its Content-Security-Policy forbids it, and it reads the same without its script.
+The same sweep gives the same bytes. Not here: what the numbers are.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.report import numbers, plots
+from harness.report.cases import DeviceSummary, SweepSummary
+from harness.report.definitions import DEFINITIONS, FLAG_WORDS
+from harness.report.verdict import judge
+
+PAGE = Path(__file__).parent / "page"
+COLOURS = 8
+
+
+def render_html(summary: SweepSummary) -> str:
+    """Return the whole report as HTML."""
+    script = (PAGE / "report.js").read_text(encoding="utf-8")
+    template = _environment(summary).get_template("report.html.j2")
+    return template.render(
+        summary=summary,
+        file=summary.file,
+        style=Markup((PAGE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        command=shlex.join(summary.file.command),
+        directory=shlex.quote(summary.file.directory),
+        plan_json=summary.file.plan.model_dump_json(indent=2, exclude_defaults=True),
+        definitions=DEFINITIONS,
+        flag_words=FLAG_WORDS,
+        launches=sum(len(device.launches) for device in summary.devices),
+    )
+
+
+def _environment(summary: SweepSummary) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_readable,
+    )
+    environment.globals.update(
+        judge=judge,
+        draw_strips=plots.draw_strips,
+        draw_order=plots.draw_order,
+        draw_pareto=plots.draw_pareto,
+        frame=plots.FRAME,
+        models_of=_models_of,
+        conditions_of=_conditions_of,
+        engines_of=_engines_of,
+        profiles_of=_profiles_of,
+        colour=_colours(summary),
+        dash=numbers.DASH,
+    )
+    environment.filters.update(
+        milliseconds=numbers.milliseconds,
+        megabytes=numbers.megabytes,
+        significant=numbers.significant,
+        percent=numbers.percent,
+        plural=numbers.plural,
+        shortly=numbers.count,
+        bounds=numbers.bounds,
+        speedup_words=numbers.speedup_words,
+        fidelity_words=numbers.fidelity_words,
+        moment=numbers.moment,
+        shorten=_shorten,
+    )
+    return environment
+
+
+def _readable(value: Any) -> Any:
+    """Return text with what would hide, reorder or break it replaced by a visible mark.
+
+    That is control characters, lone surrogates, and the invisible characters that change the
+    direction of what follows (UAX #9); joiners inside emoji stay.
+    """
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    if value.isprintable():
+        return value
+    return "".join(character if _is_harmless(character) else "�" for character in value)
+
+
+def _is_harmless(character: str) -> bool:
+    return character in "\n\u200c\u200d" or unicodedata.category(character)[0] != "C"
+
+
+def _shorten(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _colours(summary: SweepSummary) -> dict[str, str]:
+    """Give every recipe one colour, the same in every plot and table."""
+    recipes = dict.fromkeys(
+        case.case.variant.recipe for device in summary.devices for case in device.cases
+    )
+    return {recipe: f"c{place % COLOURS}" for place, recipe in enumerate(recipes)}
+
+
+def _models_of(device: DeviceSummary) -> list[str]:
+    return list(dict.fromkeys(case.case.variant.model for case in device.cases))
+
+
+def _conditions_of(device: DeviceSummary) -> list[tuple[str, str]]:
+    """Return the range of what the device told of itself around its launches."""
+    told = [c for one in device.launches for c in (one.before, one.after) if c is not None]
+    rows: list[tuple[str, str]] = []
+
+    def add(name: str, values: list[float], unit: str) -> None:
+        if values:
+            low, high = numbers.significant(min(values)), numbers.significant(max(values))
+            rows.append((name, f"{low} {unit}" if low == high else f"{low} to {high} {unit}"))
+
+    add("Temperature", [c.temperature_celsius for c in told if c.temperature_celsius], "°C")
+    add("Load average, 1 minute", [c.load_1min for c in told if c.load_1min is not None], "")
+    add(
+        "Memory available",
+        [c.memory_available_bytes / 1e9 for c in told if c.memory_available_bytes],
+        "GB",
+    )
+    add("Clocks", [khz / 1e6 for c in told for khz in c.clocks_khz or ()], "GHz")
+    governors = sorted({c.governor for c in told if c.governor})
+    if governors:
+        rows.append(("Governor", ", ".join(governors)))
+    return rows
+
+
+def _engines_of(device: DeviceSummary) -> list[str]:
+    """Return each engine, runner and compiler that wrote a result on this device."""
+    headers = [one.numbers.header for one in device.launches if one.numbers is not None]
+    return sorted(
+        {
+            f"{h.engine.name} {h.engine.version}, runner {h.runner.version} ({h.runner.compiler})"
+            for h in headers
+        }
+    )
+
+
+def _profiles_of(device: DeviceSummary) -> list[tuple[Any, list[tuple[str, float, float, float]]]]:
+    """Return each profiled case with its ten costliest operators.
+
+    An operator is (name, calls an inference, self time in ns an inference, share of all).
+    """
+    profiles = []
+    for case in device.cases:
+        profile = next((n.operators for n in case.of_pass("profile") if n.operators), None)
+        if profile is None or not profile.iterations:
+            continue
+        whole = sum(one.self_ns for one in profile.operators) or 1
+        costly = sorted(profile.operators, key=lambda one: (-one.self_ns, one.name))[:10]
+        rows = [
+            (
+                one.name,
+                one.calls / profile.iterations,
+                one.self_ns / profile.iterations,
+                one.self_ns / whole,
+            )
+            for one in costly
+        ]
+        profiles.append((case, rows))
+    return profiles

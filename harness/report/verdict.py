@@ -1,0 +1,85 @@
+"""The answer in words: which case of a model is fastest on a device, and how sure that is.
+
+Not here: markup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.report.cases import CaseSummary, DeviceSummary
+from harness.report.numbers import (
+    bounds,
+    fidelity_words,
+    milliseconds,
+    percent,
+    plural,
+    speedup_words,
+)
+from harness.stats import difference_is_shown, paired_speedup
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence on a model, in three parts: `headline` names the fastest, the rest qualify."""
+
+    model: str
+    recipe: str
+    headline: str
+    latency: str
+    rest: str
+
+
+def judge(device: DeviceSummary, model: str) -> Verdict:
+    """Say which case of the model is the fastest on this device."""
+    cases = [case for case in device.cases if case.case.variant.model == model]
+    timed = [case for case in cases if case.latency_ns is not None]
+    if not timed:
+        reason = next((case.reason for case in cases if case.reason), "no launch has run")
+        return Verdict(model, "", "nothing was measured", "", reason)
+    best = min(timed, key=lambda case: case.latency_ns.median if case.latency_ns else 0.0)
+    latency = best.latency_ns
+    assert latency is not None
+    equals = [case for case in timed if case is not best and not _is_faster(best, case)]
+    verb = (
+        "is the fastest" if latency.basis == "interval" and not equals else "has the least median"
+    )
+    if len(timed) == 1:
+        verb = "is the only one measured"
+    return Verdict(
+        model,
+        best.case.variant.recipe,
+        f"{best.label} ({best.setting}) {verb}",
+        f"{milliseconds(latency.median)} {bounds(latency, 1e-6)}".strip(),
+        "; ".join(_qualities(best, equals, timed)),
+    )
+
+
+def _is_faster(best: CaseSummary, other: CaseSummary) -> bool:
+    speedup = paired_speedup(other.latency_by_round(), best.latency_by_round())
+    return speedup is not None and speedup.median > 1 and difference_is_shown(speedup)
+
+
+def _qualities(best: CaseSummary, equals: list[CaseSummary], timed: list[CaseSummary]) -> list[str]:
+    words = []
+    baseline = next((case for case in timed if case.id == best.baseline), None)
+    if best.speedup is not None and baseline is not None:
+        how, interval = speedup_words(best.speedup)
+        words.append(
+            f"{how} than {baseline.label} on as many threads {interval}"
+            if how[0].isdigit()
+            else f"{how} from {baseline.label} on as many threads {interval}"
+        )
+    if best.accuracy is not None:
+        other = baseline.accuracy if baseline and baseline is not best else None
+        beside = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
+        words.append(f"accuracy {percent(best.accuracy.top1)}{beside}")
+    fidelity = best.device_fidelity or best.host_fidelity
+    if fidelity is not None:
+        exact = "outputs equal to the eager model's"
+        words.append(exact if fidelity.exact else f"outputs at {fidelity_words(fidelity)} SQNR")
+    if equals:
+        names = ", ".join(f"{case.label} ({case.setting})" for case in equals[:3])
+        more = f" and {plural(len(equals) - 3, 'other')}" if len(equals) > 3 else ""
+        words.append(f"no difference shown to {names}{more}")
+    return words
