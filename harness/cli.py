@@ -442,7 +442,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
         tools = Tools(
             export=lambda chosen: _export(chosen, mobile_python, fresh, root),
             open_device=devices.open_device,
-            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, _say),
+            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, progress=_say),
             observe=progress.observe,
             warn=_say,
         )

@@ -193,7 +193,7 @@ class Case:
     """One model, recipe, engine, thread count (and other settings), on any one device."""
 
     variant: Variant
-    engine: str
+    engine: EngineName
     threads: int
     affinity: str = "all"
 

@@ -39,7 +39,7 @@ from harness.ledger import (
     read_sweep,
     write_whole,
 )
-from harness.plan import Case, Plan, slug
+from harness.plan import Case, EngineName, Plan, slug
 from harness.runtimes import RuntimePack
 
 # Memory repeats well, and a profile is there to explain: neither needs every round.
@@ -64,7 +64,7 @@ class Tools:
 
     export: Callable[[Plan], tuple[ExportedModel, ...]]
     open_device: Callable[[DeviceInfo, str], Device]
-    runtime_pack: Callable[[str, str], RuntimePack]
+    runtime_pack: Callable[[EngineName, str], RuntimePack]
     observe: Callable[[Progress], None]
     warn: Callable[[str], None]
 

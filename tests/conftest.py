@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Runners and artifacts that tests build are kept between runs, apart from the user's own.
+os.environ["PHONEBENCH_CACHE"] = str(Path(__file__).parent.parent / "build" / "test-cache")
+
 
 def require_tool(name: str) -> str:
     """Return the path of a program; without it, skip the test, or fail it in CI."""

@@ -1,0 +1,242 @@
+"""The command as a person uses it: whole processes, real exports, the real runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.ledger import read_sweep
+from harness.plan import load_plan
+from harness.records import LaunchRecord, read_record
+from harness.sweep import is_complete
+
+ROOT = Path(__file__).parent.parent
+PHONEBENCH = [sys.executable, "-m", "harness"]
+
+MODELS = """
+import torch
+
+def net() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+    ).eval()
+
+def broken() -> torch.nn.Module:
+    raise RuntimeError("no weights today")
+"""
+
+QUICK = ["--shape", "1x1x8x8", "--rounds", "2", "--min-iterations", "5", "--min-seconds", "0.01"]
+
+
+def phonebench(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command in `cwd`; it must end with `code`."""
+    ended = subprocess.run(
+        [*PHONEBENCH, *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder as a user has it: some models, and nothing else."""
+    (tmp_path / "my_models.py").write_text(MODELS)
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", ["devices", "init", "plan", "export", "run", "report"])
+def test_every_verb_teaches_with_an_example(verb: str, tmp_path: Path) -> None:
+    text = phonebench(verb, "--help", cwd=tmp_path).stdout
+    assert f"phonebench {verb}" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_does_not_import_torch_or_pydantic(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from harness.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "print([name for name in ('torch', 'pydantic', 'numpy') if name in sys.modules])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def test_the_plan_that_init_writes_passes_the_check(tmp_path: Path) -> None:
+    phonebench("init", cwd=tmp_path)
+    text = phonebench("plan", "plan.toml", cwd=tmp_path).stdout
+    assert "6 cases on local" in text
+    assert "already" in phonebench("init", cwd=tmp_path, code=2).stderr
+
+
+def test_devices_lists_this_computer_for_people_and_for_scripts(tmp_path: Path) -> None:
+    assert phonebench("devices", cwd=tmp_path).stdout.splitlines()[1].startswith("local")
+    (device,) = json.loads(phonebench("devices", "--json", cwd=tmp_path).stdout)
+    assert device["id"] == "local"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "none.toml"], "cannot read the plan none.toml"),
+        (["run"], "nothing to run is named"),
+        (["run", "my_models:net"], "Add --shape 1x3x224x224"),
+        (["run", "my_models:net", "--shape", "1x1x8x8", "--recipe", "fp23"], "fp23"),
+        (["run", "my_models:net", "--shape", "1x1x8x8", "--threads", "two"], "--threads two"),
+        (["run", "my_models:net", "--shape", "1x1x8x8", "--device", "pixel"], "no device 'pixel'"),
+        (["run", "--resume"], "no sweep under sweeps/"),
+        (["run", "--resume", "."], "is not a sweep folder"),
+        (["run", "--resume", "--rounds", "3"], "--rounds cannot change it"),
+        (["report", "."], "is not a sweep folder"),
+        (["report", "--format", "pdf", "."], "there is no cases table as pdf"),
+    ],
+)
+def test_what_is_wrong_from_the_start_exits_with_2_and_starts_nothing(
+    arguments: list[str], says: str, desk: Path
+) -> None:
+    ended = phonebench(*arguments, cwd=desk, code=2)
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (desk / "sweeps").exists()
+
+
+@pytest.mark.slow
+def test_a_run_without_a_plan_measures_reports_and_can_be_run_again(desk: Path) -> None:
+    ended = phonebench(
+        "run",
+        "my_models:net",
+        *QUICK,
+        "--recipe",
+        "fp32,int8-dynamic",
+        "--threads",
+        "1,2",
+        cwd=desk,
+    )
+    (folder,) = (desk / "sweeps").iterdir()
+    sweep = read_sweep(folder)
+    assert is_complete(sweep)
+    assert len([entry for entry in sweep.entries if entry.status == "ok"]) == 4 * 2 * 2
+    assert f"report: sweeps/{folder.name}/report.html" in ended.stdout
+    assert load_plan(folder / "plan.toml").sha256() == sweep.file.plan_sha256
+    assert "complete" not in ended.stderr
+    for entry in sweep.entries:
+        record = read_record(folder / str(entry.file))
+        assert isinstance(record, LaunchRecord)
+        assert record.header.job.threads == sweep.cases()[entry.case].threads
+        if entry.measured_pass == "latency":
+            assert len(record.durations_ns("steady")) >= 5
+
+
+@pytest.mark.slow
+def test_json_on_stdout_is_all_that_a_script_needs(desk: Path) -> None:
+    ended = phonebench("run", "my_models:net", *QUICK, "--no-report", "--json", cwd=desk)
+    content = json.loads(ended.stdout)
+    assert content["report"] is None
+    (case,) = content["cases"]
+    assert case["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_a_model_that_raises_is_named_and_the_rest_goes_on(desk: Path) -> None:
+    (desk / "plan.toml").write_text(
+        """
+        [plan]
+        name = "one of two"
+        rounds = 1
+        [[model]]
+        name = "good"
+        source = "my_models:net"
+        inputs = [{ shape = [1, 1, 8, 8] }]
+        [[model]]
+        name = "bad"
+        source = "my_models:broken"
+        inputs = [{ shape = [1, 1, 8, 8] }]
+        [measure]
+        min_iterations = 5
+        min_seconds = 0.01
+        """
+    )
+    ended = phonebench("run", "plan.toml", cwd=desk, code=3)
+    assert "no weights today" in ended.stdout + ended.stderr
+    (folder,) = (desk / "sweeps").iterdir()
+    statuses = {entry.case: entry.status for entry in read_sweep(folder).entries}
+    assert statuses == {"good.fp32.lite.t1": "ok", "bad.fp32.lite.t1": "failed"}
+
+
+@pytest.mark.slow
+def test_kill_9_of_the_whole_harness_loses_and_repeats_nothing(desk: Path) -> None:
+    slower = ["--rounds", "4", "--min-seconds", "0.3", "--no-report"]
+    command = [*PHONEBENCH, "run", "my_models:net", *QUICK, *slower]
+    first = subprocess.Popen(
+        command, cwd=desk, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    ledger = _wait_for_ledger(desk)
+    for _ in range(3):
+        before = len(ledger.read_bytes().splitlines())
+        while len(ledger.read_bytes().splitlines()) == before and first.poll() is None:
+            time.sleep(0.01)
+        first.kill()
+        first.wait()
+        first = subprocess.Popen(
+            [*PHONEBENCH, "run", "--resume", "--no-report"],
+            cwd=desk,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    assert first.wait() == 0
+    sweep = read_sweep(ledger.parent)
+    launched = [(entry.index, entry.status) for entry in sweep.entries]
+    assert sorted(index for index, _ in launched if index) == list(range(1, 4 + 3 + 1))
+    assert {status for _, status in launched} == {"ok"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(desk: Path) -> None:
+    command = [*PHONEBENCH, "run", "my_models:net", *QUICK, "--min-seconds", "1"]
+    process = subprocess.Popen(
+        command, cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _wait_for_ledger(desk)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 3, errors
+    assert "phonebench run --resume sweeps/" in errors
+    assert "report: sweeps/" in output
+    assert "Traceback" not in errors
+    phonebench("run", "--resume", cwd=desk)
+
+
+def _wait_for_ledger(desk: Path) -> Path:
+    """Wait until the first launch is in the ledger; return the ledger."""
+    while True:
+        found = list(desk.glob("sweeps/*/ledger.jsonl"))
+        if found and found[0].stat().st_size > 0:
+            return found[0]
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_resume_refuses_a_plan_that_has_changed(desk: Path) -> None:
+    phonebench("run", "my_models:net", *QUICK, "--no-report", cwd=desk)
+    (folder,) = (desk / "sweeps").iterdir()
+    plan = (folder / "plan.toml").read_text()
+    (desk / "plan.toml").write_text(plan.replace("rounds = 2", "rounds = 3"))
+    ended = phonebench("run", "--resume", "plan.toml", cwd=desk, code=2)
+    assert "the plan has changed" in ended.stderr
+    (desk / "plan.toml").write_text(plan)
+    phonebench("run", "--resume", "plan.toml", cwd=desk)
