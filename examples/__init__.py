@@ -1,0 +1,1 @@
+"""Plans and models that a newcomer runs first."""
