@@ -22,8 +22,8 @@ class CaseSummary:
     """One case on one device. Estimates are medians over its ok launches of the pass that counts.
 
     Times come from the latency pass, memory from the memory pass. `speedup` is relative to
-    `baseline` (a case id): the same model with the plan's first recipe, all else equal, paired by
-    round; None for the baseline itself. `reason` says why the status is not ok.
+    `baseline` (a case id): the same model with its first recipe in the plan (`baseline_recipe`),
+    all else equal, paired by round; None for the baseline itself. `reason` says why the status is not ok.
     """
 
     device: str
@@ -46,6 +46,7 @@ class CaseSummary:
     cpu_per_wall: Estimate | None
     involuntary_switches_per_second: Estimate | None
     device_fidelity: Fidelity | None
+    baseline_recipe: str
     baseline: str | None
     speedup: Estimate | None
     flags: tuple[str, ...] = ()

@@ -374,7 +374,9 @@ def _clocks(device: DeviceSummary) -> Iterator[Finding]:
             "clocks_vary",
             "note",
             f"The clocks are not fixed (governor {', '.join(governors)})",
-            "Fix them where you may: `cpupower frequency-set -g performance` on a computer.",
+            "Fix them with `cpupower frequency-set -g performance`."
+            if device.info.kind == "local"
+            else "A phone fixes them only as root; see the launches in the order they ran.",
         )
     elif before and not governors and all(one.clocks_khz is None for one in before):
         yield Finding(

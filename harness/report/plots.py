@@ -100,6 +100,7 @@ class Strips:
     strips: tuple[Strip, ...]
     ticks: tuple[Tick, ...]
     logarithmic: bool
+    cut: bool
 
 
 def draw_strips(cases: Sequence[CaseSummary], launches_in_report: int) -> Strips | None:
@@ -115,6 +116,12 @@ def draw_strips(cases: Sequence[CaseSummary], launches_in_report: int) -> Strips
         tuple(_draw_strip(case, latency, scale, faint) for case, latency in timed),
         scale.ticks(1e6),
         scale.logarithmic,
+        cut=any(
+            numbers.faint_ns[-1] > scale.high
+            for case, _ in timed
+            for numbers in case.of_pass("latency")
+            if len(numbers.faint_ns)
+        ),
     )
 
 

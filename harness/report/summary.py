@@ -45,7 +45,8 @@ def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
         own = tuple(by_case[case.id])
         artifact = artifacts.get(case.variant.id)
         standing = _refusal(sweep, case, refused.get(case.id), artifact) or _standing(own)
-        return _summarise_case(info.id, case, standing, artifact, own, planned[case.id])
+        first = _first_recipe(sweep, case)
+        return _summarise_case(info.id, case, standing, artifact, own, planned[case.id], first)
 
     cases = _compare(tuple(map(summarise_case, sweep.cases().values())), _baselines(sweep))
     return DeviceSummary(info, cases, tuple(launches), len(schedule))
@@ -94,11 +95,18 @@ def _standing(launches: Sequence[Launch]) -> Standing:
 
 def _baselines(sweep: Sweep) -> dict[str, str]:
     """Map each case to the one it is compared with: its model's first recipe, all else equal."""
-    plan = sweep.file.plan
-    first = {model.name: model.matrix(plan.matrix).recipe[0] for model in plan.model}
     cases = sweep.cases().values()
-    known = {_but_recipe(c): c.id for c in cases if c.variant.recipe == first[c.variant.model]}
+    known = {
+        _but_recipe(case): case.id
+        for case in cases
+        if case.variant.recipe == _first_recipe(sweep, case)
+    }
     return {case.id: known[_but_recipe(case)] for case in cases if _but_recipe(case) in known}
+
+
+def _first_recipe(sweep: Sweep, case: Case) -> str:
+    plan = sweep.file.plan
+    return plan.find_model(case.variant.model).matrix(plan.matrix).recipe[0]
 
 
 def _but_recipe(case: Case) -> tuple[str, ...]:
@@ -120,6 +128,7 @@ def _summarise_case(
     artifact: Artifact | None,
     launches: tuple[Launch, ...],
     planned: int,
+    baseline_recipe: str,
 ) -> CaseSummary:
     def over(measured_pass: str, number: Callable[[Numbers], float | None]) -> Estimate | None:
         good = [
@@ -152,6 +161,7 @@ def _summarise_case(
             "latency", lambda n: n.involuntary_switches_per_second
         ),
         device_fidelity=_worst_fidelity(launches),
+        baseline_recipe=baseline_recipe,
         baseline=None,
         speedup=None,
     )

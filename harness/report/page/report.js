@@ -1,5 +1,5 @@
 "use strict";
-// The page reads the same without this: it only sorts tables and opens what is folded for paper.
+// The page reads the same without this: it only sorts tables and opens the doubts for paper.
 for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => {
     const head = button.closest("th");
@@ -23,5 +23,5 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   });
 }
 window.addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  for (const folded of document.querySelectorAll(".findings details")) folded.open = true;
 });
