@@ -21,6 +21,7 @@ RESAMPLES = 10_000
 LAUNCHES_FOR_INTERVAL = 5
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 Basis = Literal["interval", "range", "single"]
 
 
@@ -64,20 +65,29 @@ def estimate(observations: Sequence[float]) -> Estimate | None:
         return Estimate(median, None, None, "single", 1)
     if count < LAUNCHES_FOR_INTERVAL:
         return Estimate(median, float(values[0]), float(values[-1]), "range", count)
-    low_place, high_place = _resampled_middles(count)
-    medians = (values[low_place] + values[high_place]) / 2
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(medians, [tail, 100 - tail])
-    return Estimate(median, float(low), float(high), "interval", count)
+    low, high = _bootstrap_median(values)
+    return Estimate(median, low, high, "interval", count)
+
+
+def _bootstrap_median(ordered: Floats) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the median of sorted values."""
+    lower, upper, times = _resampled_middles(len(ordered))
+    medians = (ordered[lower] + ordered[upper]) / 2
+    order = np.argsort(medians)
+    share = np.cumsum(times[order]) / RESAMPLES
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.searchsorted(share, [tail, 1 - tail])
+    return float(medians[order[low]]), float(medians[order[high]])
 
 
 @lru_cache(maxsize=256)
-def _resampled_middles(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _resampled_middles(count: int) -> tuple[Places, Places, Places]:
     """Draw, for resamples of `count` sorted values, the places of their two middle values.
 
-    The median of a resample needs nothing else of it, and the k-th of n uniform numbers is
-    Beta(k, n - k + 1), its successor the least of n - k uniform ones above it (David & Nagaraja
-    2003, section 2): so the resamples themselves need not be drawn. Seeded; the same for all.
+    Returns the different pairs of places, and how many of the resamples have each. The median of
+    a resample needs nothing else of it, and the k-th of n uniform numbers is Beta(k, n - k + 1),
+    its successor the least of n - k uniform ones above it (David & Nagaraja 2003, section 2): so
+    the resamples themselves need not be drawn. Seeded; the same for all.
     """
     rng = np.random.default_rng(count)
     middle = (count + 1) // 2
@@ -85,10 +95,12 @@ def _resampled_middles(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     upper = lower
     if count % 2 == 0:
         upper = lower + (1 - lower) * rng.beta(1, count - middle, RESAMPLES)
-    return _place(lower, count), _place(upper, count)
+    pairs = np.stack([_place(lower, count), _place(upper, count)])
+    different, times = np.unique(pairs, axis=1, return_counts=True)
+    return different[0], different[1], times
 
 
-def _place(uniform: Floats, count: int) -> npt.NDArray[np.int64]:
+def _place(uniform: Floats, count: int) -> Places:
     return np.minimum((uniform * count).astype(np.int64), count - 1)
 
 
