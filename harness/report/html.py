@@ -78,6 +78,7 @@ def _environment(summary: SweepSummary) -> Environment:
         bounds=numbers.bounds,
         speedup_words=numbers.speedup_words,
         fidelity_words=numbers.fidelity_words,
+        fidelity_order=numbers.fidelity_order,
         moment=numbers.moment,
         shorten=_shorten,
     )

@@ -84,6 +84,13 @@ def fidelity_words(fidelity: Fidelity) -> str:
     return DASH if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f} dB"
 
 
+def fidelity_order(fidelity: Fidelity) -> float:
+    """Return a number that sorts comparisons from the worst to an exact one."""
+    if fidelity.exact:
+        return 1e9
+    return -1e9 if fidelity.sqnr_db is None else fidelity.sqnr_db
+
+
 def moment(unix: float) -> str:
     """Write a moment in UTC, so that a report is the same wherever it is made."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")

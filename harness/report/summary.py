@@ -16,6 +16,7 @@ from harness.plan import Case
 from harness.report.cases import CaseStatus, CaseSummary, DeviceSummary, SweepSummary
 from harness.report.findings import find_limits, flag_cases
 from harness.report.launches import PEAK_DEFINITION, Launch, Numbers, read_launch
+from harness.report.numbers import fidelity_order
 from harness.stats import Estimate, estimate, paired_speedup
 
 Standing = tuple[CaseStatus, str, str]
@@ -170,10 +171,4 @@ def _summarise_case(
 def _worst_fidelity(launches: Iterable[Launch]) -> Fidelity | None:
     """Return the worst comparison of a device's outputs: the least SQNR of any launch."""
     known = [launch.fidelity for launch in launches if launch.fidelity is not None]
-    return min(known, key=_sqnr, default=None)
-
-
-def _sqnr(fidelity: Fidelity) -> float:
-    if fidelity.exact:
-        return float("inf")
-    return -float("inf") if fidelity.sqnr_db is None else fidelity.sqnr_db
+    return min(known, key=fidelity_order, default=None)
