@@ -31,11 +31,11 @@ from harness.errors import RuntimePackError
 
 PACK_FORMAT_VERSION = 1
 
-EngineName = Literal["lite"]
 Progress = Callable[[str], None]
 
 _REMOVE = "Remove that folder; the next run builds it again."
-_FILES = {"runner": "runner_lite", "supervise": "supervise"}
+_RUNNERS = {"lite": "runner_lite"}
+_SUPERVISE = "supervise"
 
 
 class RuntimePack(BaseModel):
@@ -45,7 +45,7 @@ class RuntimePack(BaseModel):
 
     format_version: Literal[1] = 1
     key: str
-    engine: EngineName
+    engine: str
     abi: str
     folder: Path
     engine_version: str
@@ -55,12 +55,12 @@ class RuntimePack(BaseModel):
     @property
     def runner(self) -> Path:
         """The runner: one job file in, one result file out."""
-        return self.folder / _FILES["runner"]
+        return self.folder / _RUNNERS[self.engine]
 
     @property
     def supervise(self) -> Path:
         """The program that starts the runner detached and notes how it ended."""
-        return self.folder / _FILES["supervise"]
+        return self.folder / _SUPERVISE
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class _Tools:
         return digest.hexdigest()[:24]
 
 
-def pack_for(engine: EngineName, abi: str, *, progress: Progress | None = None) -> RuntimePack:
+def pack_for(engine: str, abi: str, *, progress: Progress | None = None) -> RuntimePack:
     """Return the runtime pack of an engine for a device's ABI. Raises RuntimePackError."""
     if abi != platform.machine():
         raise RuntimePackError(
@@ -106,7 +106,7 @@ def pack_for(engine: EngineName, abi: str, *, progress: Progress | None = None) 
 
 
 def build_local(
-    engine: EngineName = "lite", *, rebuild: bool = False, progress: Progress | None = None
+    engine: str = "lite", *, rebuild: bool = False, progress: Progress | None = None
 ) -> RuntimePack:
     """Return the runtime pack for this computer, building it if the cache has none that fits.
 
@@ -114,6 +114,11 @@ def build_local(
     called with one line at a time. Raises RuntimePackError when there is no compiler or the build
     fails, naming the log that it leaves.
     """
+    if engine not in _RUNNERS:
+        raise RuntimePackError(
+            f"there is no runner for the engine {engine!r}",
+            f"Engines with a runner: {', '.join(_RUNNERS)}.",
+        )
     tools = _find_tools()
     folder = cache_folder() / "runtimes" / f"{engine}-{platform.machine()}-{tools.key}"
     if not rebuild and (pack := _read_manifest(folder)):
@@ -140,14 +145,15 @@ def verify(pack: RuntimePack) -> None:
             raise RuntimePackError(f"{path} was changed after it was built", _REMOVE)
 
 
-def _build(engine: EngineName, tools: _Tools, folder: Path) -> RuntimePack:
+def _build(engine: str, tools: _Tools, folder: Path) -> RuntimePack:
     """Build in a folder beside the pack's own, and rename what came out."""
+    names = (_RUNNERS[engine], _SUPERVISE)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:
         build, ready = Path(temporary, "build"), Path(temporary, "ready")
         log = folder.with_suffix(".log")
         _run_cmake(tools, build, log)
         ready.mkdir()
-        for name in _FILES.values():
+        for name in names:
             shutil.copy2(build / name, ready / name)
         pack = RuntimePack(
             key=tools.key,
@@ -156,7 +162,7 @@ def _build(engine: EngineName, tools: _Tools, folder: Path) -> RuntimePack:
             folder=folder,
             engine_version=tools.torch_version,
             compiler=_compiler_version(tools.compiler),
-            sha256={name: _sha256(ready / name) for name in _FILES.values()},
+            sha256={name: _sha256(ready / name) for name in names},
         )
         (ready / "manifest.json").write_text(pack.model_dump_json(indent=2) + "\n")
         if folder.exists():

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <new>
 
 #include "fault.h"
 
@@ -122,12 +123,17 @@ void read_values(HostTensor& tensor, const TensorSource& source) {
   }
 }
 
+Fault too_large(const TensorSource& source) {
+  return Fault("input", std::string("an input of ") + dtype_name(source.dtype) +
+                            Json(source.shape).dump() + " does not fit into memory");
+}
+
 size_t element_count(const TensorSource& source) {
   size_t count = 1;
   for (const int64_t size : source.shape) {
     // Far below what would overflow, far above what a phone can hold.
     if (size > 0 && count > (size_t{1} << 40) / static_cast<size_t>(size)) {
-      throw Fault("input", "an input of this shape does not fit into memory");
+      throw too_large(source);
     }
     count *= static_cast<size_t>(size);
   }
@@ -139,7 +145,11 @@ size_t element_count(const TensorSource& source) {
 HostTensor make_input(const TensorSource& source) {
   const size_t count = element_count(source);
   HostTensor tensor{source.shape, source.dtype, {}};
-  tensor.bytes.resize(count * dtype_bytes(source.dtype));
+  try {
+    tensor.bytes.resize(count * dtype_bytes(source.dtype));
+  } catch (const std::bad_alloc&) {
+    throw too_large(source);
+  }
   if (source.file) {
     read_values(tensor, source);
   } else {

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -54,8 +55,44 @@ std::string lower(std::string text) {
 // The part of an engine's message that a person needs: its first line, not its C++ trace.
 std::string first_line(const std::exception& error) {
   const auto* known = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = known ? known->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  std::string text = known ? known->what_without_backtrace() : error.what();
+  text.resize(std::min(text.find('\n'), text.size()));
+  const size_t no_context = text.rfind(" ()");  // c10 ends some messages with an empty context
+  if (no_context != std::string::npos && no_context + 3 == text.size()) text.resize(no_context);
+  return text;
+}
+
+std::string first_bytes(const std::string& path, size_t count) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(count, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(count));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  return bytes;
+}
+
+// Say why a model does not load, in one line. What torch says is kept unless it misleads: for most
+// files that are no model at all it speaks of checkpoints and of its zip library.
+Fault load_fault(const std::string& path, const std::string& reason) {
+  const auto says = [&](const char* text) { return reason.find(text) != std::string::npos; };
+  const auto fault = [&](const std::string& why) { return Fault("model_load", path + " " + why); };
+  if (says("ops cannot be found")) {
+    const size_t list = reason.find('[');
+    return Fault("missing_operator", path + " needs operators that this engine lacks: " +
+                                         reason.substr(list, reason.find(']') - list + 1));
+  }
+  if (says("No such file")) return fault("does not exist");
+  if (says("errno")) return fault("cannot be read: " + reason);
+  if (says("bytecode.pkl")) {
+    return fault("holds no bytecode for the lite interpreter (a checkpoint, or full TorchScript?)");
+  }
+  const std::string bytes = first_bytes(path, 8);
+  if (bytes.empty()) return fault("is empty, or no file");
+  const bool is_zip = bytes.compare(0, 4, "PK\x03\x04") == 0;
+  const bool is_flatbuffer = bytes.size() == 8 && bytes.compare(4, 4, "PTMF") == 0;
+  if (!is_zip && !is_flatbuffer) return fault("is no model of the lite interpreter");
+  if (says("zip archive"))
+    return fault("is damaged or cut short: " + reason.substr(0, reason.find(". This is")));
+  return fault("does not load: " + reason);
 }
 
 at::Tensor to_tensor(const HostTensor& source, bool channels_last) {
@@ -200,7 +237,7 @@ class LiteEngine : public Engine {
       method_.emplace(module_->get_method("forward"));
     } catch (const std::exception& error) {
       unload();
-      explain_load_error(path, error);
+      throw load_fault(path, first_line(error));
     }
   }
 
@@ -211,6 +248,7 @@ class LiteEngine : public Engine {
   }
 
   void prepare() override {
+    check_input_count();
     stack_.clear();
     stack_.reserve(inputs_.size() + 1);  // the interpreter puts the module itself in front
     stack_.insert(stack_.end(), inputs_.begin(), inputs_.end());
@@ -263,10 +301,12 @@ class LiteEngine : public Engine {
     }
   }
 
-  [[noreturn]] static void explain_load_error(const std::string& path,
-                                              const std::exception& error) {
-    const std::string reason = first_line(error);
-    throw Fault("model_load", path + " does not load: " + reason);
+  // The interpreter itself would read past its registers.
+  void check_input_count() const {
+    const size_t wanted = method_->function().num_inputs() - 1;  // the first is the module
+    if (wanted == inputs_.size()) return;
+    throw Fault("inference", "the model takes " + std::to_string(wanted) + " inputs; it is given " +
+                                 std::to_string(inputs_.size()));
   }
 
   std::string describe_inputs() const {
