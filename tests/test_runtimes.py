@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness import runtimes
+from harness.errors import RuntimePackError
+from harness.runtimes import RuntimePack, build_local, pack_for, verify
+from tests.conftest import require_tool
+
+# A project with the runner's targets that builds in a second.
+CMAKE = """
+cmake_minimum_required(VERSION 3.18)
+project(small LANGUAGES CXX)
+add_executable(runner_lite main.cpp)
+add_executable(supervise main.cpp)
+"""
+
+
+@pytest.fixture
+def sources(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "CMakeLists.txt").write_text(CMAKE)
+    (folder / "main.cpp").write_text("int main() { return 0; }\n")
+    monkeypatch.setattr(runtimes, "_find_sources", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def compiler() -> str:
+    return os.environ.get("CXX") or require_tool("c++")
+
+
+def build(engine: str = "lite", *, rebuild: bool = False) -> tuple[RuntimePack, list[str]]:
+    said: list[str] = []
+    return build_local(engine, rebuild=rebuild, progress=said.append), said
+
+
+@pytest.mark.slow
+def test_a_pack_is_built_once_and_again_when_the_sources_change(
+    sources: Path, compiler: str
+) -> None:
+    first, said = build()
+    assert len(said) == 1
+    assert "building the lite runner" in said[0]
+    subprocess.run([first.runner], check=True)
+    verify(first)
+    assert build() == (first, [])
+    (sources / "main.cpp").write_text("int main() { return 7; }\n")
+    second, said = build()
+    assert len(said) == 1
+    assert second.key != first.key
+    assert subprocess.run([second.runner], check=False).returncode == 7
+    verify(first)
+
+
+@pytest.mark.slow
+def test_a_rebuild_replaces_the_pack_and_a_damaged_one_is_found_out(
+    sources: Path, compiler: str
+) -> None:
+    pack, _ = build()
+    pack.runner.write_bytes(b"changed")
+    with pytest.raises(RuntimePackError, match="was changed after it was built"):
+        verify(pack)
+    pack.supervise.unlink()
+    again, said = build()
+    assert (again.key, len(said)) == (pack.key, 1)
+    verify(again)
+    forced, said = build(rebuild=True)
+    assert (forced.key, len(said)) == (pack.key, 1)
+    verify(forced)
+    left = sorted(path.name for path in pack.folder.parent.iterdir())
+    assert left == [pack.folder.name, f"{pack.folder.name}.lock"]
+
+
+@pytest.mark.slow
+def test_two_builds_at_the_same_time_are_one(sources: Path, compiler: str) -> None:
+    results: list[tuple[RuntimePack, list[str]]] = []
+    threads = [threading.Thread(target=lambda: results.append(build())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results[0][0] == results[1][0]
+    assert sorted(len(said) for _, said in results) == [0, 1]
+    verify(results[0][0])
+
+
+@pytest.mark.slow
+def test_a_failed_build_shows_the_first_error_and_keeps_the_log(
+    sources: Path, compiler: str, own_cache: Path
+) -> None:
+    (sources / "main.cpp").write_text("int main() { return nothing; }\n")
+    with pytest.raises(RuntimePackError, match="does not build") as caught:
+        build()
+    assert "nothing" in caught.value.message
+    (log,) = (own_cache / "runtimes").glob("*.log")
+    assert str(log) in caught.value.advice
+    assert "nothing" in log.read_text()
+    assert list(log.parent.glob("building-*")) == []
+    (sources / "main.cpp").write_text("int main() { return 0; }\n")
+    verify(build()[0])
+
+
+def test_without_a_compiler_the_error_says_how_to_get_one(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(sources))
+    with pytest.raises(RuntimePackError, match=r"no C\+\+ compiler") as caught:
+        build()
+    assert "apt-get install g++" in caught.value.advice
+
+
+def test_a_compiler_that_is_named_and_not_there_is_named_in_the_error(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/no/such/c++")
+    with pytest.raises(RuntimePackError, match=r"CXX names /no/such/c\+\+, which is not there"):
+        build()
+
+
+def test_a_cache_that_cannot_be_written_is_named(
+    sources: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHONEBENCH_CACHE", "/proc/cache")
+    with pytest.raises(RuntimePackError, match="cannot write to the cache") as caught:
+        build()
+    assert "PHONEBENCH_CACHE" in caught.value.advice
+
+
+def test_engines_and_abis_without_a_runner_are_refused() -> None:
+    with pytest.raises(RuntimePackError, match="no runner for the engine 'abacus'"):
+        build_local("abacus")
+    with pytest.raises(RuntimePackError, match="no runtime pack of the engine lite for z80"):
+        pack_for("lite", "z80")
+
+
+def test_the_module_does_not_import_torch() -> None:
+    code = (
+        "import sys, harness.runtimes as r; r._find_tools().key; sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
