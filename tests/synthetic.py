@@ -77,6 +77,17 @@ class Shape:
     launches_missing: int = 0
     drift_per_round: float = 0.0
     launch_noise: float = 0.015
+    two_groups: bool = False
+    threads_in_force: int | None = None
+    resident_fraction: float = 0.0
+    involuntary_switches_per_second: float = 2.0
+    load_1min: float = 0.3
+    governor: str | None = "performance"
+    clocks_are_known: bool = True
+    evaluation_samples: int = 360
+    outputs_are_wrong: bool = False
+    operator_names: tuple[str, ...] = ()
+    note: str = "2 of 5 layers are quantized"
     seed: int = 7
 
 
@@ -209,7 +220,7 @@ def _models(plan: Plan, shape: Shape) -> tuple[ExportedModel, ...]:
             name=model.name,
             status="ok",
             inputs_are_real=model.name in shape.evaluated,
-            eager_accuracy=Accuracy(top1=0.981, samples=360)
+            eager_accuracy=Accuracy(top1=0.981, samples=shape.evaluation_samples)
             if model.name in shape.evaluated
             else None,
             artifacts=tuple(
@@ -251,13 +262,13 @@ def _artifact(variant: str, model: str, recipe: str, shape: Shape) -> Artifact:
         seed=7,
         export_seconds=1.5,
         created_unix=CREATED_UNIX,
-        notes=("2 of 5 layers are quantized",) if recipe == "int8-dynamic" else (),
+        notes=(shape.note,) if recipe == "int8-dynamic" else (),
     )
     return Artifact(
         variant=variant, model=model, recipe=recipe, container="zip", memory_format="contiguous",
         status="ok", path=Path("/cache") / f"{manifest.sha256}.ptl", manifest=manifest,
         fidelity=_fidelity(recipe),
-        accuracy=Accuracy(top1=ACCURACY.get(recipe, 0.981), samples=360)
+        accuracy=Accuracy(top1=ACCURACY.get(recipe, 0.981), samples=shape.evaluation_samples)
         if model in shape.evaluated
         else None,
     )  # fmt: skip
@@ -305,11 +316,11 @@ def _run(
     local = device.kind == "local"
     conditions = Conditions(
         unix=started_unix,
-        load_1min=0.3 + 0.05 * float(rng.random()),
+        load_1min=shape.load_1min + 0.05 * float(rng.random()),
         memory_available_bytes=5_000 * MEGABYTE,
         temperature_celsius=None if local else 31.0 + 0.02 * launch.index,
-        clocks_khz=(2_800_000,) * device.cores,
-        governor="performance" if local else "schedutil",
+        clocks_khz=(2_800_000,) * device.cores if shape.clocks_are_known else None,
+        governor=shape.governor,
     )
     entry = LedgerEntry(
         device=device.id, case=case.id, status="ok", index=launch.index, round=launch.round,
@@ -324,7 +335,12 @@ def _run(
         return entry.model_copy(update={"status": "failed", "fidelity": None, "error":
             LaunchError(kind="RunnerTimeout", message="the runner was still busy after 60 s",
                         advice="Raise measure.timeout_seconds.")})  # fmt: skip
+    if shape.outputs_are_wrong and launch.round == 2:
+        return entry.model_copy(update={"status": "failed", "error":
+            LaunchError(kind="WrongOutput", message="the outputs are at 3.1 dB, below 8 dB")})  # fmt: skip
     latency_ns = truth_ns * float(np.exp(shape.launch_noise * rng.standard_normal()))
+    if shape.two_groups and launch.round % 3 == 0:
+        latency_ns *= 1.4
     content = record_bytes(plan, shape, device, case, launch, latency_ns, rng)
     name = f"launches/{slug(device.id)}/{launch.index:04d}-{case.id[:80]}.jsonl"
     path = folder / name
@@ -333,9 +349,7 @@ def _run(
     return entry.model_copy(update={"file": name, "sha256": hashlib.sha256(content).hexdigest()})
 
 
-def iterations_ns(
-    latency_ns: float, count: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def iterations_ns(latency_ns: float, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Draw the iterations of one launch: AR(1) with rho 0.8 and 2% noise, and some slow ones."""
     noise = np.empty(count)
     noise[0] = rng.standard_normal()
@@ -367,23 +381,23 @@ def record_bytes(
         _mark("engine_ready", main_ns + 30_000_000, resident, in_memory_pass),
         Actual(
             type="actual",
-            threads=case.threads,
+            threads=shape.threads_in_force or case.threads,
             affinity=tuple(range(device.cores)),
             memory_format="contiguous",
             quantized_engine="qnnpack",
-            model_resident_fraction=0.0,
+            model_resident_fraction=shape.resident_fraction,
         ),
         _samples("cold_load", iterations_ns(latency_ns * 6, 1, rng), main_ns + 31_000_000),
         _mark("model_loaded", main_ns + 60_000_000, peak - 3_000_000, in_memory_pass),
         _samples("first_inference", iterations_ns(latency_ns * 2.4, 1, rng), main_ns + 61_000_000),
     ]
     if launch.measured_pass == "profile":
-        records.append(_operators(latency_ns))
+        records.append(_operators(latency_ns, shape.operator_names))
     else:
         count = shape.samples if launch.measured_pass == "latency" else 10
-        records.append(
-            _samples("steady", iterations_ns(latency_ns, count, rng), main_ns + 200_000_000)
-        )
+        steady = iterations_ns(latency_ns, count, rng)
+        switches = shape.involuntary_switches_per_second
+        records.append(_samples("steady", steady, main_ns + 200_000_000, switches))
     records.append(_mark("steady_done", main_ns + 2_000_000_000, peak, in_memory_pass))
     if launch.measured_pass == "latency":
         loads = iterations_ns(latency_ns * 4, 3, rng)
@@ -451,7 +465,12 @@ def _mark(name: str, time_ns: int, resident_bytes: int, with_pss: bool) -> Mark:
     )
 
 
-def _samples(phase: Phase, durations: npt.NDArray[np.int64], begin_ns: int) -> Samples:
+def _samples(
+    phase: Phase,
+    durations: npt.NDArray[np.int64],
+    begin_ns: int,
+    switches_per_second: float = 0.0,
+) -> Samples:
     starts = begin_ns + np.concatenate([[0], np.cumsum(durations[:-1] + 300)])
     wall_ns = int(durations.sum())
     return Samples(
@@ -463,7 +482,7 @@ def _samples(phase: Phase, durations: npt.NDArray[np.int64], begin_ns: int) -> S
             wall_ns=wall_ns,
             cpu_ns=int(wall_ns * 0.99),
             voluntary_switches=3,
-            involuntary_switches=int(wall_ns * 2e-9),
+            involuntary_switches=int(wall_ns * 1e-9 * switches_per_second),
             minor_faults=12,
             major_faults=0,
         )
@@ -472,10 +491,11 @@ def _samples(phase: Phase, durations: npt.NDArray[np.int64], begin_ns: int) -> S
     )
 
 
-def _operators(latency_ns: float) -> Operators:
+def _operators(latency_ns: float, more: tuple[str, ...]) -> Operators:
     shares = {
         "aten::mkldnn_convolution": 0.62, "aten::linear": 0.14, "aten::relu_": 0.08,
         "aten::max_pool2d_with_indices": 0.07, "aten::add_": 0.03, "aten::flatten": 0.01,
+        **dict.fromkeys(more, 0.02),
     }  # fmt: skip
     return Operators(
         type="operators",

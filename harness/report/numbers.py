@@ -15,7 +15,7 @@ DASH = "–"
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Write a number with so many significant digits, without exponents: 0.0123, 12.3, 12345."""
+    """Write a number with so many significant digits, without exponents: 0.0123, 12.3, 12300."""
     if value == 0:
         return "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
@@ -27,7 +27,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 def percent(fraction: float) -> str:
     """Write a share: 0.0312 is 3.1%."""
-    return f"{100 * fraction:.1f}%" if abs(fraction) < 0.9995 else f"{100 * fraction:.0f}%"
+    return f"{100 * fraction:.1f}%"
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

@@ -1,0 +1,119 @@
+"""Tables for other programs: every format holds the same numbers, and no name breaks one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.errors import PlanError
+from harness.ledger import read_sweep
+from harness.report.summary import summarise
+from harness.tables import CASE_COLUMNS, FORMATS, LAUNCH_COLUMNS, TABLES, table_rows, write_table
+from tests.synthetic import Shape, write_sweep
+
+HOSTILE = 'a|b <b>"x"</b>, \\ = \u202e end'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = replace(Shape(), device_names=("desk", HOSTILE))
+    return write_sweep(tmp_path_factory.mktemp("tables") / "sweep", shape)
+
+
+def typed(rows: list[dict[str, str]], table: str) -> list[dict[str, Any]]:
+    """Give the words of a CSV file the types of their columns."""
+    read: dict[str, Callable[[str], Any]] = {
+        "int64": int,
+        "float64": float,
+        "bool": lambda word: word == "True",
+        "string": str,
+    }
+    kinds = {c.name: c.kind for c in (CASE_COLUMNS if table == "cases" else LAUNCH_COLUMNS)}
+    return [{k: read[kinds[k]](v) if v else None for k, v in row.items()} for row in rows]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_csv_holds_what_the_sweep_says(folder: Path, table: str) -> None:
+    text = write_table(folder, table, "csv").decode()
+    rows = typed(list(csv.DictReader(io.StringIO(text))), table)
+    assert rows == table_rows(folder, table)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_json_holds_what_the_sweep_says(folder: Path, table: str) -> None:
+    assert json.loads(write_table(folder, table, "json")) == table_rows(folder, table)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_parquet_holds_what_the_sweep_says_with_the_types_of_its_columns(
+    folder: Path, table: str
+) -> None:
+    frame = pd.read_parquet(
+        io.BytesIO(write_table(folder, table, "parquet")), dtype_backend="pyarrow"
+    )
+    rows = [
+        {name: None if value is pd.NA else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+    assert rows == table_rows(folder, table)
+    columns = CASE_COLUMNS if table == "cases" else LAUNCH_COLUMNS
+    kinds = {str(name): str(kind) for name, kind in frame.dtypes.items()}
+    assert kinds == {c.name: c.kind.replace("float64", "double") + "[pyarrow]" for c in columns}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_markdown_has_a_line_a_row_and_as_many_cells_in_each(folder: Path, table: str) -> None:
+    lines = write_table(folder, table, "md").decode().splitlines()
+    rows = table_rows(folder, table)
+    assert len(lines) == len(rows) + 2
+    cells = {line.replace("\\|", "").count("|") for line in lines}
+    assert cells == {len(rows[0]) + 1}
+    assert "<b>" not in "".join(lines)
+    assert not {"nan", "None"} & {cell.strip() for line in lines for cell in line.split("|")}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_sweep_gives_the_same_bytes(folder: Path, form: str) -> None:
+    assert write_table(folder, "cases", form) == write_table(folder, "cases", form)
+
+
+def test_the_numbers_are_those_of_the_summary(folder: Path) -> None:
+    cases = [case for device in summarise(read_sweep(folder)).devices for case in device.cases]
+    for row, case in zip(table_rows(folder, "cases"), cases, strict=True):
+        assert (row["case"], row["status"]) == (case.id, case.status)
+        if case.latency_ns is None:
+            assert row["latency_ms"] is None
+            assert row["reason"]
+        else:
+            assert row["latency_ms"] == pytest.approx(case.latency_ns.median / 1e6)
+            assert row["latency_ms_launches"] == case.latency_ns.launches
+
+
+def test_every_launch_has_a_row_those_that_do_not_count_too(folder: Path) -> None:
+    rows = table_rows(folder, "launches")
+    assert len(rows) == len([e for e in read_sweep(folder).entries if e.index is not None])
+    lost = [row for row in rows if row["status"] != "ok"]
+    assert {row["status"] for row in lost} == {"failed", "interrupted"}
+    assert all(row["latency_ms"] is None and row["reason"] for row in lost)
+
+
+def test_a_sweep_without_launches_still_has_its_columns(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", Shape(models=("digits",), device_names=("desk",)))
+    (folder / "ledger.jsonl").unlink()
+    text = write_table(folder, "launches", "csv").decode()
+    assert text == ",".join(column.name for column in LAUNCH_COLUMNS) + "\n"
+    assert len(pd.read_parquet(io.BytesIO(write_table(folder, "launches", "parquet")))) == 0
+
+
+def test_another_format_is_refused_with_those_that_exist(folder: Path) -> None:
+    with pytest.raises(PlanError) as refusal:
+        write_table(folder, "cases", "xlsx")
+    assert "csv, parquet, md, json" in refusal.value.advice
