@@ -1,0 +1,301 @@
+"""The report in a real browser: what it shows is what the files say, and it asks for nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page
+
+from harness.errors import StorageError, SweepError
+from harness.ledger import read_sweep
+from harness.report import render
+from harness.report.summary import summarise
+from tests.browser import open_page, start_browser
+from tests.conftest import require_tool
+from tests.synthetic import Shape, write_sweep
+
+HOSTILE = "\"'><script>window.hit=1</script><img src=x onerror='window.hit=2'>$x_1^2$ {{7*7}} "
+REVERSED = "\u202egnp.exe\u2066 \x00\x07\x1b[31m 📱👩‍🔬 " + "long-name" * 30
+
+CONTRASTS = """() => {
+  const parse = (c) => { const m = c.match(/[\\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+  const light = ([r, g, b]) => {
+    const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+    return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
+  };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = parse(getComputedStyle(e).backgroundColor);
+      if (c[3] > 0) return c;
+    }
+    return [255, 255, 255, 1];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (["SCRIPT", "TITLE", "title"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element);
+    const ink = light(parse(element.closest("svg") ? style.fill : style.color));
+    const paper = light(behind(element));
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    if (ratio < 4.5) poor.push([walker.currentNode.data.trim(), ratio]);
+  }
+  return poor;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    require_tool("chromium")
+    with start_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = Shape(passes=("latency", "memory", "profile"))
+    return write_sweep(tmp_path_factory.mktemp("report") / "sweep", shape)
+
+
+@pytest.fixture(scope="module")
+def html(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return render([folder], tmp_path_factory.mktemp("page") / "report.html").path
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("hostile")
+    shape = Shape(
+        models=("digits", HOSTILE[:78]),
+        device_names=(HOSTILE, REVERSED),
+        plan_name=HOSTILE + REVERSED[:60],
+        evaluated=("digits", HOSTILE[:78]),
+        passes=("latency", "memory", "profile"),
+        operator_names=(HOSTILE, REVERSED),
+        note=HOSTILE + REVERSED,
+        rounds=5,
+    )
+    return render([write_sweep(place / "sweep", shape)], place / "report.html").path
+
+
+def text_of(page: Page) -> str:
+    return str(page.evaluate("document.body.innerText"))
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+@pytest.mark.parametrize("page_of", ["html", "hostile"])
+def test_it_asks_for_nothing_and_complains_of_nothing(
+    browser: Browser, page_of: str, request: pytest.FixtureRequest
+) -> None:
+    opened = open_page(browser, request.getfixturevalue(page_of))
+    assert opened.requests == []
+    assert opened.complaints == []
+
+
+def test_hostile_names_are_shown_and_do_nothing(browser: Browser, hostile: Path) -> None:
+    page = open_page(browser, hostile).page
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 1
+    shown = text_of(page)
+    assert "<script>window.hit=1</script>" in shown
+    assert "{{7*7}}" in shown
+    assert "📱👩‍🔬" in shown
+    assert not set("\u202e\u2066\x00\x07\x1b") & set(hostile.read_text(encoding="utf-8"))
+
+
+def test_the_table_shows_the_numbers_of_the_files(
+    browser: Browser, html: Path, folder: Path
+) -> None:
+    page = open_page(browser, html).page
+    devices = summarise(read_sweep(folder)).devices
+    for place, device in enumerate(devices, 1):
+        for case in device.cases:
+            row = page.locator(f"#device-{place} tr[data-case='{case.id}']")
+            assert row.count() == 1
+            if case.latency_ns is None:
+                assert case.reason in row.inner_text()
+                continue
+            cell = row.locator("td").first
+            medians = [n.median_ns for n in case.of_pass("latency") if n.median_ns is not None]
+            assert float(cell.get_attribute("data-v") or "") == np.median(medians)
+            shown = float(cell.inner_text().split(" ms")[0])
+            assert shown == pytest.approx(case.latency_ns.median / 1e6, rel=0.0051)
+            assert f"n = {len(medians)}" in cell.inner_text()
+
+
+def test_what_is_missing_is_a_dash_and_says_why(browser: Browser, html: Path) -> None:
+    page = open_page(browser, html).page
+    dashes = page.locator("table.cases td", has_text="–").all()
+    assert dashes
+    assert all(cell.get_attribute("title") for cell in dashes)
+    words = text_of(page).split()
+    assert not {"nan", "NaN", "None", "inf", "undefined"} & set(words)
+
+
+def test_lost_and_skipped_launches_are_shown_with_their_reasons(
+    browser: Browser, html: Path
+) -> None:
+    shown = text_of(open_page(browser, html).page)
+    assert "RunnerTimeout: the runner was still busy after 60 s" in shown
+    assert "RunnerCrashed: the runner was killed by signal 9" in shown
+    assert "int8-static needs calibration data" in shown
+
+
+def test_the_command_to_run_it_again_is_there_quoted(browser: Browser, html: Path) -> None:
+    shown = text_of(open_page(browser, html).page)
+    assert "cd /home/somebody/work" in shown
+    assert "phonebench run 'plans/my plan.toml' --out sweeps" in shown
+
+
+def test_it_reads_the_same_without_its_script(browser: Browser, html: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(html.as_uri())
+    without = page.locator("main").inner_text()
+    context.close()
+    assert without == open_page(browser, html).page.locator("main").inner_text()
+
+
+def test_a_click_on_a_heading_sorts_and_another_turns_it(browser: Browser, html: Path) -> None:
+    page = open_page(browser, html).page
+    table = page.locator("table.cases").first
+
+    def values() -> list[float]:
+        cells: list[Any] = table.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => Number(row.cells[1].dataset.v))"
+        )
+        return [float(value) for value in cells]
+
+    heading = table.get_by_role("button", name="Median latency")
+    heading.click()
+    assert values() == sorted(values())
+    heading.click()
+    assert values() == sorted(values(), reverse=True)
+
+
+@pytest.mark.parametrize("page_of", ["html", "hostile"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1400])
+def test_no_width_makes_the_page_scroll_sideways(
+    browser: Browser, page_of: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    page = open_page(browser, request.getfixturevalue(page_of), width=width).page
+    assert overflow(page) <= 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_stands_out_from_what_is_behind_it(
+    browser: Browser, html: Path, dark: bool
+) -> None:
+    page = open_page(browser, html, dark=dark).page
+    page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    assert page.evaluate(CONTRASTS) == []
+
+
+def test_the_dark_page_is_dark_and_its_plots_change_with_it(browser: Browser, html: Path) -> None:
+    script = """() => [getComputedStyle(document.body).backgroundColor,
+      getComputedStyle(document.querySelector("path.launch")).stroke]"""
+    light = open_page(browser, html).page.evaluate(script)
+    dark = open_page(browser, html, dark=True).page.evaluate(script)
+    assert light[0] == "rgb(255, 255, 255)"
+    assert dark[0] == "rgb(20, 23, 26)"
+    assert light[1] != dark[1]
+
+
+def test_it_prints_with_its_doubts_unfolded(browser: Browser, html: Path) -> None:
+    page = open_page(browser, html).page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert "1 of 16; the last: RunnerTimeout" in text_of(page)
+    assert not page.locator("nav").is_visible()
+    paper = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert paper.startswith(b"%PDF")
+
+
+def test_every_plot_and_table_can_be_read_aloud(browser: Browser, html: Path) -> None:
+    page = open_page(browser, html).page
+    plots = page.locator("svg").all()
+    assert plots
+    assert all(p.get_attribute("role") == "img" and p.get_attribute("aria-label") for p in plots)
+    assert page.locator("thead th:not([scope=col])").count() == 0
+    assert page.locator("tbody th:not([scope=row])").count() == 0
+    levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert all(low - high <= 1 for high, low in itertools.pairwise(levels))
+
+
+def test_the_dots_of_a_strip_are_the_medians_of_its_launches(
+    browser: Browser, html: Path, folder: Path
+) -> None:
+    page = open_page(browser, html).page
+    paths = page.locator("#device-1 .lane path.launch").all()
+    cases = [case for case in summarise(read_sweep(folder)).devices[0].cases if case.latency_ns]
+    assert len(paths) == len(cases)
+    for path, case in zip(paths, cases, strict=True):
+        dots = (path.get_attribute("d") or "").split("M")[1:]
+        assert len(dots) == len(case.of_pass("latency"))
+
+
+def test_the_same_sweep_gives_the_same_bytes(folder: Path, html: Path, tmp_path: Path) -> None:
+    again = render([folder], tmp_path / "again.html").path
+    assert again.read_bytes() == html.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(passes=("memory",)),
+        Shape(passes=("profile",)),
+        Shape(rounds=1, models=("one",), recipes=("fp32",), threads=(1,), evaluated=()),
+        Shape(models=("one",), recipes=("fp32", "fp32-frozen"), launch_noise=0.0, samples=1),
+    ],
+    ids=["only memory", "only profile", "one case", "one sample"],
+)
+def test_sparse_sweeps_render_too(browser: Browser, tmp_path: Path, shape: Shape) -> None:
+    page = render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
+    opened = open_page(browser, page)
+    assert opened.complaints == []
+    assert "What limits trust" in text_of(opened.page)
+
+
+def test_a_sweep_that_has_not_begun_renders(browser: Browser, tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", replace(Shape(), models=("digits",)))
+    (folder / "ledger.jsonl").unlink()
+    (folder / "artifacts.json").unlink()
+    page = render([folder], tmp_path / "report.html").path
+    assert "the sweep ended before its first launch" in text_of(open_page(browser, page).page)
+
+
+def test_latencies_of_very_different_sizes_get_a_logarithmic_axis(
+    browser: Browser, tmp_path: Path
+) -> None:
+    shape = replace(Shape(), two_groups=True, launch_noise=2.0, models=("digits",))
+    page = render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
+    assert "logarithmic axis" in text_of(open_page(browser, page).page)
+
+
+def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="not a sweep folder"):
+        render([tmp_path], tmp_path / "report.html")
+
+
+def test_two_sweeps_at_once_are_refused_for_now(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match="one sweep"):
+        render([folder, folder], tmp_path / "report.html")
+
+
+def test_a_report_that_cannot_be_written_says_where(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot write"):
+        render([folder], tmp_path / "file" / "report.html")
