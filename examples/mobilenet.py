@@ -24,8 +24,9 @@ class Block(nn.Module):
         wide = channels_in * expansion
         layers = [] if expansion == 1 else [_convolution(channels_in, wide, 1)]
         layers.append(_convolution(wide, wide, 3, stride, groups=wide))
-        layers += [nn.Conv2d(wide, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)]
-        self.layers = nn.Sequential(*layers)
+        self.last_norm = nn.BatchNorm2d(channels_out)
+        narrow = nn.Conv2d(wide, channels_out, 1, bias=False)
+        self.layers = nn.Sequential(*layers, narrow, self.last_norm)
         self.fits = stride == 1 and channels_in == channels_out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,20 +60,23 @@ class MobileNetV2(nn.Module):
 
 
 def random() -> nn.Module:
-    """Return the network with random weights, its BatchNorm fitted to random images.
+    """Return the network with random weights, scaled so that its values behave like trained ones.
 
-    Without that, values would shrink from layer to layer until int8 has nothing left to hold.
+    BatchNorm is fitted to random images, and residual branches are damped: else rounding errors
+    would grow from layer to layer until int8 has nothing left to hold.
     """
     torch.manual_seed(0)
     model = MobileNetV2()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the plain average over all batches
+            nn.init.constant_(layer.bias, 0.5)
+        elif isinstance(layer, Block) and layer.fits:
+            nn.init.constant_(layer.last_norm.weight, 0.3)
     model.train()
     with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.momentum = None  # the plain average over all batches
         model(torch.cat(calibration()))
     return model.eval()
 

@@ -225,7 +225,7 @@ def _export_model(setting: _Setting, model: Model) -> ExportedModel:
         outcome = _Outcome() if setting.fresh else _recall(setting, key, variants)
         missing = [v for v in variants if not _is_current(outcome, v)]
         if missing:
-            names = ", ".join(variant.recipe for variant in missing)
+            names = ", ".join(dict.fromkeys(variant.recipe for variant in missing))
             setting.progress(f"{model.name}: exporting {names}")
             work = _inspect_ready if kind == ".ptl" else _run_export
             work(setting, model, key, outcome)

@@ -51,17 +51,13 @@ class Context:
 
 def prune_channels(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     """Remove whole channels, those of the smallest L1 norm, from the layers that allow it."""
-    import torch
-
-    from_script_only(model, "channel pruning")
-    try:
-        graph = torch.fx.symbolic_trace(model)
-    except Exception as error:
-        raise Skip(
-            f"channel pruning follows the model's FX graph, and {untraceable(error)}",
-            "Move the data-dependent part out of the model, or prune in your own code and name "
-            "the pruned model as a source of its own.",
-        ) from error
+    _refuse_script(model, "channel pruning")
+    graph = _trace_by_fx(
+        model,
+        "channel pruning",
+        "Move the data-dependent part out of the model, or prune in your own code and name the "
+        "pruned model as a source of its own (docs/recipes.md).",
+    )
     pruning = sys.modules[_sibling("pruning")]
     result = pruning.prune_channels(model, graph, context.inputs, context.percent)
     if not result.pruned:
@@ -77,7 +73,7 @@ def prune_l1(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     import torch
     from torch.nn.utils import prune as untyped_prune
 
-    from_script_only(model, "pruning")
+    _refuse_script(model, "pruning")
     prune: Any = untyped_prune
     layers = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, _conv_base()))]
     if not layers:
@@ -97,7 +93,7 @@ def quantize_dynamic(model: torch.nn.Module, context: Context) -> torch.nn.Modul
     import torch
     from torch.ao import quantization
 
-    from_script_only(model, "quantization")
+    _refuse_script(model, "quantization")
     nn = torch.nn
     kinds = (nn.Linear, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
     layers = _layers_with_weights(model)
@@ -109,7 +105,7 @@ def quantize_dynamic(model: torch.nn.Module, context: Context) -> torch.nn.Modul
             f"({', '.join(names) or 'none'}) is a Linear or recurrent one",
             "int8-static quantizes convolutions too; it needs calibration data.",
         )
-    use_quantized_engine(context.quantized_engine)
+    _use_quantized_engine(context.quantized_engine)
     quantized: torch.nn.Module = quantization.quantize_dynamic(model, set(kinds), dtype=torch.qint8)
     context.notes.append(
         f"quantized {len(chosen)} of {len(layers)} layers with weights; the others stay float"
@@ -122,22 +118,23 @@ def quantize_static(model: torch.nn.Module, context: Context) -> torch.nn.Module
     import torch
     from torch.ao.quantization import quantize_fx
 
-    from_script_only(model, "quantization")
+    _refuse_script(model, "quantization")
     if not context.calibration:
         raise Skip(
             "int8-static needs calibration data, and the plan names none",
             'Give the model calibration = "module:callable", which returns typical inputs.',
         )
-    use_quantized_engine(context.quantized_engine)
+    _use_quantized_engine(context.quantized_engine)
+    graph = _trace_by_fx(
+        model,
+        "int8-static",
+        "Move the data-dependent part out of the model, or quantize in your own code and name the "
+        "result as a source of its own (docs/recipes.md); int8-dynamic needs no graph.",
+    )
     mapping = _qconfig_mapping(context.quantized_engine)
-    try:
-        observed = quantize_fx.prepare_fx(model, mapping, context.inputs)
-    except Exception as error:
-        raise Skip(
-            f"int8-static follows the model's FX graph, and {untraceable(error)}",
-            "Move the data-dependent part out of the model, or quantize in your own code and name "
-            "the result as a source of its own (docs/recipes.md); int8-dynamic needs no graph.",
-        ) from error
+    if context.quantized_engine == "qnnpack":
+        _fuse_relu6(model, graph, mapping)
+    observed = quantize_fx.prepare_fx(model, mapping, context.inputs)
     with torch.no_grad():
         for inputs in context.calibration:
             observed(*inputs)
@@ -178,8 +175,11 @@ def optimize_for_mobile(script: torch.jit.ScriptModule, context: Context) -> tor
     import torch
     from torch.utils import mobile_optimizer
 
+    # Frozen first: torch 1.13's own folding of BatchNorm forgets the shift of a traced convolution
+    # that has no bias, and the answers are wrong.
+    frozen = torch.jit.freeze(script.eval())
     try:
-        optimized: torch.jit.ScriptModule = mobile_optimizer.optimize_for_mobile(script.eval())
+        optimized: torch.jit.ScriptModule = mobile_optimizer.optimize_for_mobile(frozen)
     except RuntimeError as error:
         if "XNNPACK" not in str(error):
             raise
@@ -295,7 +295,7 @@ def _check_order(recipe: str, before: Step, after: Step) -> None:
 # --- shared by the steps -----------------------------------------------------------------------
 
 
-def from_script_only(model: Any, what: str) -> None:
+def _refuse_script(model: Any, what: str) -> None:
     """Raise Skip if the model is already TorchScript, whose layers cannot be exchanged."""
     import torch
 
@@ -306,7 +306,7 @@ def from_script_only(model: Any, what: str) -> None:
         )
 
 
-def use_quantized_engine(engine: str) -> None:
+def _use_quantized_engine(engine: str) -> None:
     """Choose the kernels that int8 weights are packed for; raises Skip if torch lacks them."""
     import torch
 
@@ -319,35 +319,83 @@ def use_quantized_engine(engine: str) -> None:
     torch.backends.quantized.engine = engine
 
 
-def untraceable(error: BaseException) -> str:
-    """Say in one line where FX gave up: the innermost module that was being called."""
+def _trace_by_fx(model: torch.nn.Module, what: str, advice: str) -> torch.fx.GraphModule:
+    """Return the model's FX graph; raises Skip that names the module where FX gave up."""
     import torch
 
-    module = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        owner = traceback.tb_frame.f_locals.get("self")
-        if isinstance(owner, torch.nn.Module) and traceback.tb_frame.f_code.co_name == "forward":
-            code = traceback.tb_frame.f_code
-            place = f"{code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno}"
-            module = f"{type(owner).__name__} ({place})"
-        traceback = traceback.tb_next
-    message = str(error).strip().splitlines() or [type(error).__name__]
-    return f"FX cannot trace {module or 'it'}: {message[0]}"
+    try:
+        return torch.fx.symbolic_trace(model)
+    except Exception as error:
+        where = "the model"
+        traceback = error.__traceback__
+        while traceback is not None:
+            frame = traceback.tb_frame
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, torch.nn.Module) and frame.f_code.co_name == "forward":
+                place = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno}"
+                where = f"{type(owner).__name__} ({place})"
+            traceback = traceback.tb_next
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Skip(
+            f"{what} needs the model's FX graph, and FX cannot trace {where}: {first_line}", advice
+        ) from error
 
 
 def _qconfig_mapping(engine: str) -> Any:
     from torch.ao import quantization
-    from torch.ao.quantization import observer, qconfig
 
     mapping = quantization.get_default_qconfig_mapping(engine)
     if engine == "qnnpack":
         # Upstream's default has one scale a layer, which ruins depthwise convolutions; QNNPACK
         # itself has taken a scale a channel since torch 1.6.
-        activation = observer.HistogramObserver.with_args(reduce_range=False)
-        weight = observer.default_per_channel_weight_observer
-        mapping.set_global(qconfig.QConfig(activation=activation, weight=weight))
+        mapping.set_global(_qnnpack_qconfig(_histogram()))
     return mapping
+
+
+def _qnnpack_qconfig(activation: Any) -> Any:
+    from torch.ao.quantization import observer, qconfig
+
+    return qconfig.QConfig(
+        activation=activation.with_args(reduce_range=False),
+        weight=observer.default_per_channel_weight_observer,
+    )
+
+
+def _histogram() -> Any:
+    from torch.ao.quantization import observer
+
+    return observer.HistogramObserver
+
+
+def _fuse_relu6(model: torch.nn.Module, graph: torch.fx.GraphModule, mapping: Any) -> None:
+    """Let a convolution's own int8 range, ending at 6, do the work of the ReLU6 that follows it.
+
+    FX fuses a ReLU into a convolution, and no ReLU6; and QNNPACK's clamp mixes up the places of
+    the channels_last tensors that its convolutions return (seen with torch 1.13 and 2.13).
+    """
+    import torch
+
+    class UpToSix(_histogram()):  # type: ignore[misc]
+        """Observes as if clamped at 6, and clamps what later layers see in calibration."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            observed: torch.Tensor = super().forward(x.clamp(max=6))
+            return observed
+
+    nodes = graph.graph.nodes
+    layers = dict(model.named_modules())
+    calls = [node.target for node in nodes if node.op == "call_module"]
+    for node in nodes:
+        if node.op != "call_module" or type(layers[node.target]) is not torch.nn.ReLU6:
+            continue
+        before = node.args[0]
+        if isinstance(layers.get(str(before.target)), torch.nn.BatchNorm2d):
+            before = before.args[0]
+        alone = calls.count(node.target) == 1 and len(before.users) == 1
+        if alone and isinstance(layers.get(str(before.target)), torch.nn.Conv2d):
+            parent, _, name = str(node.target).rpartition(".")
+            setattr(layers[parent], name, torch.nn.ReLU().eval())
+            mapping.set_module_name(str(before.target), _qnnpack_qconfig(UpToSix))
 
 
 def _in_precision(model: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
