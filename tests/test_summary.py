@@ -225,7 +225,7 @@ def test_the_verdict_names_the_fastest_and_by_how_much(troubled: Sweep) -> None:
     verdict = judge(summarise(troubled).devices[0], "digits")
     assert verdict.headline == "int8-static (lite, 2 threads) is the fastest"
     assert re.fullmatch(r"0\.2\d\d ms \[0\.2\d\d, 0\.2\d\d\]", verdict.latency)
-    assert "faster than fp32 on as many threads" in verdict.rest
+    assert "faster than fp32 with as many threads" in verdict.rest
     assert "accuracy 96.9% (fp32: 98.1%)" in verdict.rest
 
 
@@ -240,6 +240,8 @@ def test_few_launches_make_no_winner(tmp_path: Path) -> None:
     verdict = judge(summed(tmp_path, replace(QUIET, rounds=3)).devices[0], "digits")
     assert "has the least median" in verdict.headline
     assert "range" in verdict.latency
+    assert "too few launches to tell it from 1 other" in verdict.rest
+    assert "no difference shown" not in verdict.rest
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_words_for_speedups_say_which_way_and_how_sure() -> None:
     assert speedup_words(Estimate(1.01, 0.99, 1.03, "interval", 10))[0] == "no difference shown"
     assert speedup_words(Estimate(2.0, 1.9, 2.1, "range", 3)) == (
         "2.00× faster",
-        "range 1.90 to 2.10",
+        "range 1.90–2.10",
     )
 
 

@@ -54,11 +54,11 @@ def count(number: int) -> str:
 
 
 def bounds(estimate: Estimate, scale: float = 1.0) -> str:
-    """Write what an estimate's low and high are: [12.1, 12.6], or "12.1 to 12.6" for a range."""
+    """Write what an estimate's low and high are: [12.1, 12.6], or "range 12.1–12.6"."""
     if estimate.low is None or estimate.high is None:
         return ""
     low, high = significant(estimate.low * scale), significant(estimate.high * scale)
-    return f"[{low}, {high}]" if estimate.basis == "interval" else f"range {low} to {high}"
+    return f"[{low}, {high}]" if estimate.basis == "interval" else f"range {low}–{high}"
 
 
 def speedup_words(speedup: Estimate) -> tuple[str, str]:

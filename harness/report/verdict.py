@@ -16,7 +16,7 @@ from harness.report.numbers import (
     plural,
     speedup_words,
 )
-from harness.stats import difference_is_shown, paired_speedup
+from harness.stats import Estimate, difference_is_shown, paired_speedup
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def judge(device: DeviceSummary, model: str) -> Verdict:
     best = min(timed, key=lambda case: case.latency_ns.median if case.latency_ns else 0.0)
     latency = best.latency_ns
     assert latency is not None
-    equals = [case for case in timed if case is not best and not _is_faster(best, case)]
-    verb = (
-        "is the fastest" if latency.basis == "interval" and not equals else "has the least median"
-    )
+    others = {case.id: _paired(best, case) for case in timed if case is not best}
+    equals = [c for c in timed if c.id in others and _is_not_shown(others[c.id])]
+    unsure = sum(speedup is None or speedup.basis != "interval" for speedup in others.values())
+    verb = "has the least median" if equals or unsure else "is the fastest"
     if len(timed) == 1:
         verb = "is the only one measured"
     return Verdict(
@@ -51,35 +51,50 @@ def judge(device: DeviceSummary, model: str) -> Verdict:
         best.case.variant.recipe,
         f"{best.label} ({best.setting}) {verb}",
         f"{milliseconds(latency.median)} {bounds(latency, 1e-6)}".strip(),
-        "; ".join(_qualities(best, equals, timed)),
+        "; ".join([*_qualities(best, timed), *_rivals(equals, unsure)]),
     )
 
 
-def _is_faster(best: CaseSummary, other: CaseSummary) -> bool:
-    speedup = paired_speedup(other.latency_by_round(), best.latency_by_round())
-    return speedup is not None and speedup.median > 1 and difference_is_shown(speedup)
+def _paired(best: CaseSummary, other: CaseSummary) -> Estimate | None:
+    return paired_speedup(other.latency_by_round(), best.latency_by_round())
 
 
-def _qualities(best: CaseSummary, equals: list[CaseSummary], timed: list[CaseSummary]) -> list[str]:
+def _is_not_shown(speedup: Estimate | None) -> bool:
+    """Tell whether there were launches enough to show that the best is faster, and they do not."""
+    if speedup is None or speedup.basis != "interval":
+        return False
+    return speedup.median <= 1 or not difference_is_shown(speedup)
+
+
+def _qualities(best: CaseSummary, timed: list[CaseSummary]) -> list[str]:
     words = []
     baseline = next((case for case in timed if case.id == best.baseline), None)
     if best.speedup is not None and baseline is not None:
         how, interval = speedup_words(best.speedup)
         words.append(
-            f"{how} than {baseline.label} on as many threads {interval}"
+            f"{how} than {baseline.label} with as many threads {interval}"
             if how[0].isdigit()
-            else f"{how} from {baseline.label} on as many threads {interval}"
+            else f"{how} from {baseline.label} with as many threads {interval}"
         )
     if best.accuracy is not None:
         other = baseline.accuracy if baseline and baseline is not best else None
         beside = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
         words.append(f"accuracy {percent(best.accuracy.top1)}{beside}")
     fidelity = best.device_fidelity or best.host_fidelity
-    if fidelity is not None:
-        exact = "outputs equal to the eager model's"
-        words.append(exact if fidelity.exact else f"outputs at {fidelity_words(fidelity)} SQNR")
+    if fidelity is not None and fidelity.exact:
+        words.append("outputs equal to the eager model's")
+    elif fidelity is not None and fidelity.sqnr_db is not None:
+        words.append(f"outputs at {fidelity_words(fidelity)} SQNR")
+    return words
+
+
+def _rivals(equals: list[CaseSummary], unsure: int) -> list[str]:
+    """Name the cases that the best one is not shown to beat."""
+    words = []
     if equals:
         names = ", ".join(f"{case.label} ({case.setting})" for case in equals[:3])
         more = f" and {plural(len(equals) - 3, 'other')}" if len(equals) > 3 else ""
         words.append(f"no difference shown to {names}{more}")
+    if unsure:
+        words.append(f"too few launches to tell it from {plural(unsure, 'other')}")
     return words
