@@ -188,7 +188,7 @@ DOUBTS = {
     "host_is_no_phone": QUIET,
     "clocks_vary": replace(QUIET, governor="schedutil"),
     "clocks_unknown": replace(QUIET, governor=None, clocks_are_known=False),
-    "loaded_at_start": replace(QUIET, load_1min=1.9),
+    "loaded_at_start": replace(QUIET, load_1min=3.0),
     "unfinished": replace(QUIET, launches_missing=2),
     "few_evaluation_samples": replace(QUIET, evaluation_samples=50),
     "lost_launches": replace(QUIET, troubles=True),

@@ -37,7 +37,7 @@ class Thresholds:
     group_distance: float = 0.03
     # One involuntary switch can cost a scheduler tick (1 to 4 ms): 20 a second is up to 8%.
     involuntary_switches_per_second: float = 20.0
-    # Half a core busy with something else before the launch began.
+    # Half of every core busy with something else before the launch began.
     load_per_core: float = 0.5
     # The 95% interval of an accuracy near 95% is 2.7 points wide to each side at 250 samples.
     accuracy_samples: int = 250
@@ -388,8 +388,10 @@ def _clocks(device: DeviceSummary) -> Iterator[Finding]:
 
 
 def _loaded_at_start(device: DeviceSummary) -> Iterator[Finding]:
+    """Look for load that the sweep itself, one launch after another, cannot have made."""
+    own = max((case.case.threads for case in device.cases), default=0)
     loads = [
-        launch.before.load_1min / device.info.cores
+        (launch.before.load_1min - own) / device.info.cores
         for launch in device.launches
         if launch.before is not None and launch.before.load_1min is not None
     ]
@@ -399,8 +401,8 @@ def _loaded_at_start(device: DeviceSummary) -> Iterator[Finding]:
             "loaded_at_start",
             "warning" if len(loaded) > len(loads) / 2 else "note",
             f"The device was busy before {len(loaded)} of {plural(len(loads), 'launch', 'launches')}"
-            f" (load up to {significant(max(loaded))} a core)",
-            "The load average counts earlier launches too; if something else runs, stop it.",
+            f" (load up to {significant(max(loaded))} a core beyond the sweep's own)",
+            "Something else runs on it: stop it, and measure again.",
         )
 
 

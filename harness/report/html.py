@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import numbers, plots
-from harness.report.cases import DeviceSummary, SweepSummary
+from harness.report.cases import CaseSummary, DeviceSummary, SweepSummary
 from harness.report.definitions import DEFINITIONS, FLAG_WORDS
 from harness.report.verdict import judge
 
@@ -62,6 +62,7 @@ def _environment(summary: SweepSummary) -> Environment:
         draw_pareto=plots.draw_pareto,
         frame=plots.FRAME,
         models_of=_models_of,
+        own_flags=_own_flags,
         conditions_of=_conditions_of,
         engines_of=_engines_of,
         profiles_of=_profiles_of,
@@ -116,6 +117,13 @@ def _colours(summary: SweepSummary) -> dict[str, str]:
 
 def _models_of(device: DeviceSummary) -> list[str]:
     return list(dict.fromkeys(case.case.variant.model for case in device.cases))
+
+
+def _own_flags(case: CaseSummary, device: DeviceSummary) -> list[str]:
+    """Return a case's flags, without those that all cases have: these are said once, on top."""
+    timed = [set(other.flags) for other in device.cases if other.latency_ns is not None]
+    shared = set.intersection(*timed) if len(timed) > 1 else set()
+    return [flag for flag in case.flags if flag not in shared]
 
 
 def _conditions_of(device: DeviceSummary) -> list[tuple[str, str]]:

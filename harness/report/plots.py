@@ -9,8 +9,8 @@ Not here: markup (`page/report.html.j2`) and numbers (`summary.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from harness.report.cases import CaseSummary, DeviceSummary
 from harness.report.findings import relative_latency
@@ -175,6 +175,7 @@ class Order:
     bad: int
     ticks: tuple[Tick, ...]
     limit: float
+    cut: bool
 
 
 def draw_order(device: DeviceSummary) -> Order | None:
@@ -212,6 +213,7 @@ def draw_order(device: DeviceSummary) -> Order | None:
             for tick in Scale(1 - limit, 1 + limit).ticks(count=5)
         ),
         limit=limit,
+        cut=any(abs(relative - 1) > limit for _, _, relative in timed),
     )
 
 
@@ -259,18 +261,20 @@ class Bubble:
     radius: float
     low: float
     high: float
-    label_x: float | None
-    label_y: float
-    anchor: str
+    label_x: float | None = None
+    label_y: float = 0.0
+    anchor: str = "start"
+    leader_y: float | None = None
 
 
 @dataclass(frozen=True)
 class Pareto:
-    """Latency against accuracy, or against size where there is no accuracy; lower left is cheap."""
+    """Latency against accuracy, or against size where accuracies are unknown or all the same."""
 
     bubbles: tuple[Bubble, ...]
     front_path: str
     by_accuracy: bool
+    shared_accuracy: float | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     logarithmic: bool
@@ -278,6 +282,7 @@ class Pareto:
 
 # The inner frame of the Pareto plot, in its own units: left, top, width, height.
 FRAME = (58.0, 16.0, 640.0, 300.0)
+LETTER_WIDTH = 6.3
 
 
 def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
@@ -289,9 +294,11 @@ def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
     ]
     if len(sized) < 2:
         return None
-    by_accuracy = all(case.accuracy is not None for case, _, _ in sized)
-    heights = [c.accuracy.top1 if by_accuracy and c.accuracy else s / 1e6 for c, _, s in sized]
-    across = latency_scale([latency.high or latency.median for _, latency, _ in sized])
+    accuracies = [case.accuracy.top1 for case, _, _ in sized if case.accuracy is not None]
+    known = len(accuracies) == len(sized)
+    by_accuracy = known and min(accuracies) < max(accuracies)
+    heights = accuracies if by_accuracy else [size / 1e6 for _, _, size in sized]
+    across = latency_scale([latency.median for _, latency, _ in sized])
     up = _accuracy_scale(heights) if by_accuracy else Scale(0.0, max(heights) * 1.12)
     largest = max(size for _, _, size in sized)
     left, top, width, height = FRAME
@@ -306,15 +313,13 @@ def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
                 radius=4 + 10 * math.sqrt(size / largest),
                 low=left + width * across.place(latency.low or latency.median),
                 high=left + width * across.place(latency.high or latency.median),
-                label_x=None,
-                label_y=0.0,
-                anchor="start",
             )
         )
     return Pareto(
         bubbles=tuple(_label(points)),
         front_path=_front(points, higher_is_better=by_accuracy),
         by_accuracy=by_accuracy,
+        shared_accuracy=accuracies[0] if known and not by_accuracy else None,
         x_ticks=tuple(Tick(left + width * t.place, t.label) for t in across.ticks(1e6)),
         y_ticks=tuple(
             Tick(
@@ -352,30 +357,40 @@ def _front(points: Sequence[Bubble], *, higher_is_better: bool) -> str:
 
 
 def _label(points: Sequence[Bubble]) -> list[Bubble]:
-    """Put each label beside its bubble where it covers nothing; one that finds no place is left out."""
-    from dataclasses import replace
+    """Put each label where it covers nothing, near its bubble; one that finds no place is left out.
 
+    Labels that stand further off, above or below, get a line to their bubble.
+    """
     taken = [_box(p.x - p.radius, p.y - p.radius, 2 * p.radius, 2 * p.radius) for p in points]
-    left, top, width, height = FRAME
+    taken += [_box(p.low, p.y - 1, p.high - p.low, 2) for p in points]
     labelled = []
     for point in points:
-        text = 6.3 * min(len(point.label), 32)
-        gap = point.radius + 5
-        spots = (
-            ("start", point.x + gap, point.y + 4, point.x + gap),
-            ("end", point.x - gap, point.y + 4, point.x - gap - text),
-            ("middle", point.x, point.y - gap, point.x - text / 2),
-            ("middle", point.x, point.y + gap + 9, point.x - text / 2),
-        )
-        for anchor, x, y, start in spots:
-            box = _box(start, y - 11, text, 14)
-            inside = box[0] >= left and box[2] <= left + width + 60 and box[1] >= top - 8
-            if inside and box[3] <= top + height and not any(_overlap(box, b) for b in taken):
+        text = LETTER_WIDTH * min(len(point.label), 32)
+        for anchor, x, y, leader_y in _spots(point):
+            shift = {"start": 0.0, "end": text, "middle": text / 2}[anchor]
+            box = _box(x - shift, y - 11, text, 14)
+            if _inside(box) and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                point = replace(point, label_x=x, label_y=y, anchor=anchor)
+                point = replace(point, label_x=x, label_y=y, anchor=anchor, leader_y=leader_y)
                 break
         labelled.append(point)
     return labelled
+
+
+def _spots(point: Bubble) -> Iterator[tuple[str, float, float, float | None]]:
+    """Yield places for a label, the best first: anchor, x, y, and where its line ends."""
+    gap = point.radius + 5
+    yield "start", point.x + gap, point.y + 4, None
+    yield "end", point.x - gap, point.y + 4, None
+    for row in range(6):
+        above, below = point.y - gap - 15 * row, point.y + gap + 9 + 15 * row
+        yield "middle", point.x, above, above + 3 if row else None
+        yield "middle", point.x, below, below - 11 if row else None
+
+
+def _inside(box: Box) -> bool:
+    left, top, width, height = FRAME
+    return left <= box[0] and box[2] <= left + width + 60 and top - 8 <= box[1] <= top + height - 14
 
 
 Box = tuple[float, float, float, float]
