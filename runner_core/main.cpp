@@ -107,6 +107,8 @@ class Launch {
 
   void set_up() {
     enter_phase("set_up");
+    // Memory is measured as an application would use it, with the allocator as it is.
+    if (job_.measured_pass != Pass::kMemory) keep_freed_memory();
     if (job_.affinity) set_affinity(*job_.affinity);
     engine_.set_up(job_);
     mark("engine_ready");

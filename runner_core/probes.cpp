@@ -1,6 +1,9 @@
 #include "probes.h"
 
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include "fault.h"
 
@@ -112,6 +116,14 @@ Json mark_record(const char* name, bool with_pss) {
                  {"os_threads", number_after(status, "Threads:")}};
   record["cost_ns"] = now_ns() - start;
   return record;
+}
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD,
+          32 << 20);  // the most that it takes; larger chunks are mapped each time
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
 }
 
 void set_affinity(const std::vector<int>& cores) {

@@ -31,6 +31,11 @@ Json device_as_seen();
 Json clock_facts();
 Json mark_record(const char* name, bool with_pss);
 
+// Have malloc keep what is freed, where it is glibc's. By default it gives the top of the heap back
+// to the kernel or not depending on where other chunks happen to lie, down to the length of a path
+// in the job, and the page faults that follow can cost an inference several percent.
+void keep_freed_memory();
+
 // Pin this process (and the threads it makes later) to cores. Throws Fault "job".
 void set_affinity(const std::vector<int>& cores);
 std::vector<int> get_affinity();
