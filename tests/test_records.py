@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import records
 from harness.errors import BadRecord
 from harness.inputs import generate
-from harness.job import Job
+from harness.job import Job, Loop, TensorSource
 from harness.records import Interrupted, LaunchRecord, parse_record, read_record
 from tests.conftest import require_tool
 
@@ -209,3 +210,20 @@ def test_an_output_whose_bytes_do_not_fill_its_shape_is_refused() -> None:
     output = read_whole("ok").outputs[0]
     with pytest.raises(BadRecord, match="output 0 of check sample 0"):
         output.model_copy(update={"shape": (3, 5)}).values()
+
+
+def test_the_documentation_names_every_record_and_every_field() -> None:
+    text = (RUNNER_CORE.parent / "docs" / "record-format.md").read_text()
+    models = (
+        Job, TensorSource, Loop, records.Header, records.Engine, records.Runner,
+        records.SeenDevice, records.Clock, records.Mark, records.Actual, records.Samples,
+        records.Counters, records.Operators, records.Operator, records.Trace, records.Output,
+        records.RunnerFault, records.End,
+    )  # fmt: skip
+    undocumented = {
+        f"{model.__name__}.{field}"
+        for model in models
+        for field in model.model_fields
+        if field not in {"type", "low", "high"} and f"`{field}`" not in text
+    }
+    assert undocumented == set()
