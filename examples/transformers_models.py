@@ -22,7 +22,7 @@ def mobilevit() -> nn.Module:
         expand_ratio=2.0, num_labels=1000,
     )  # fmt: skip
     model: nn.Module = MobileViTForImageClassification(config)
-    _fit_norms(model, torch.rand(8, 3, 256, 256))
+    _scale_like_trained(model, torch.rand(8, 3, 256, 256))
     return model.eval()
 
 
@@ -35,10 +35,15 @@ def mobilebert() -> nn.Module:
     return model.eval()
 
 
-def _fit_norms(model: nn.Module, images: torch.Tensor) -> None:
-    """Fit BatchNorm to some images: else random weights shrink every value towards zero."""
+def _scale_like_trained(model: nn.Module, images: torch.Tensor) -> None:
+    """Give convolutions weights that keep the scale of values, and fit BatchNorm to some images.
+
+    Else random weights shrink every value towards zero, where no comparison means anything.
+    """
     for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+        elif isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the plain average over all batches
     model.train()
     with torch.no_grad():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -400,31 +399,23 @@ def _run(
         elif answer["type"] == "start":
             setting.progress(f"{answer['variant']}: exporting")
 
-    def on_print(line: str) -> None:
-        if not _TORCH_WARNING.match(line):
-            setting.progress(f"{model.name}: {line}")
-
     run = process.run_worker(
         python,
         request,
         folder,
         timeout_seconds=setting.timeout_seconds,
         on_answer=on_answer,
-        on_print=on_print,
+        on_print=lambda line: setting.progress(f"{model.name}: {line}"),
     )
     failed = run.first("failed")
     if failed is not None and run.first("inspected") is None:
         raise ExportError(failed["reason"], failed["advice"])
     if run.ended and run.first("model") is None and run.first("inspected") is None:
-        raise ExportError(
-            f"the export worker {run.ended}, while {run.doing}",
-            "The model's own code, or a file that it reads, brings the interpreter down.",
-        )
+        advice = "The model's own code, or a file that it reads, brings the interpreter down."
+        if request["work"] == "ready":
+            advice = "The file is probably damaged: export or copy it again."
+        raise ExportError(f"the export worker {run.ended}, while {run.doing}", advice)
     return run
-
-
-# What torch's C++ side says about itself: "[W1121 18:03:57.740 qlinear.cpp:251] Warning: ...".
-_TORCH_WARNING = re.compile(r"\[W\S* \S+ \S+\.cpp:\d+\]")
 
 
 def _take_model(

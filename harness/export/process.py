@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,8 +20,10 @@ from typing import Any
 
 from harness.errors import ExportError
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("start_worker.py")
 _POLL_SECONDS = 0.02
+# What torch's C++ side says about itself: "[W1121 18:03:57.740 qlinear.cpp:251] Warning: ...".
+_TORCH_WARNING = re.compile(r"\[W\S* \S+ \S+\.cpp:\d+\]")
 
 Answer = dict[str, Any]
 
@@ -74,7 +77,9 @@ def run_worker(
         while running:
             running = process.poll() is None
             for line in printed.new():
-                on_print(line.decode(errors="replace"))
+                text = line.decode(errors="replace")
+                if not _TORCH_WARNING.match(text):
+                    on_print(text)
             for line in answers.new():
                 collected.append(json.loads(line))
                 on_answer(collected[-1])
@@ -149,5 +154,5 @@ def _describe_end(returncode: int) -> str:
 def _last_words(path: Path) -> str:
     """Return the last line that was printed: often the reason."""
     lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-    lines = [line for line in lines if line]
+    lines = [line for line in lines if line and not _TORCH_WARNING.match(line)]
     return f"; it last printed: {lines[-1][:300]}" if lines else ""

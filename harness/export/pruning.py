@@ -95,7 +95,7 @@ class Result:
     def left_alone(self) -> str:
         """Say which groups stayed whole, and why."""
         if not self.kept:
-            return "nothing"
+            return "FX shows no Conv or Linear layer"
         texts = [f"{'/'.join(group.produced_by)} ({group.reason})" for group in self.kept]
         more = f" and {len(texts) - 6} more" if len(texts) > 6 else ""
         return ", ".join(texts[:6]) + more

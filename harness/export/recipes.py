@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
@@ -51,6 +50,8 @@ class Context:
 
 def prune_channels(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     """Remove whole channels, those of the smallest L1 norm, from the layers that allow it."""
+    from . import pruning
+
     _refuse_script(model, "channel pruning")
     graph = _trace_by_fx(
         model,
@@ -58,7 +59,6 @@ def prune_channels(model: torch.nn.Module, context: Context) -> torch.nn.Module:
         "Move the data-dependent part out of the model, or prune in your own code and name the "
         "pruned model as a source of its own (docs/recipes.md).",
     )
-    pruning = sys.modules[_sibling("pruning")]
     result = pruning.prune_channels(model, graph, context.inputs, context.percent)
     if not result.pruned:
         raise Skip("channel pruning found no channel it may safely remove: " + result.left_alone())
@@ -330,7 +330,8 @@ def _trace_by_fx(model: torch.nn.Module, what: str, advice: str) -> torch.fx.Gra
         traceback = error.__traceback__
         while traceback is not None:
             frame = traceback.tb_frame
-            owner = frame.f_locals.get("self")
+            first_argument = (frame.f_code.co_varnames or ("",))[0]
+            owner = frame.f_locals.get(first_argument)
             if isinstance(owner, torch.nn.Module) and frame.f_code.co_name == "forward":
                 place = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{traceback.tb_lineno}"
                 where = f"{type(owner).__name__} ({place})"
@@ -427,20 +428,3 @@ def _conv_base() -> Any:
     from torch.nn.modules import conv
 
     return conv._ConvNd
-
-
-def _sibling(name: str) -> str:
-    """Import a module that lies beside this one, also when this one was loaded by its path."""
-    import importlib.util
-    import os
-
-    own_name = "harness.export." + name
-    if own_name not in sys.modules:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        spec = importlib.util.spec_from_file_location(own_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[own_name] = module
-        spec.loader.exec_module(module)
-    return own_name
