@@ -39,12 +39,6 @@ class Estimate:
     basis: Basis
     launches: int
 
-    def scaled(self, factor: float) -> Estimate:
-        """Return the same estimate in another unit; `factor` is positive."""
-        low = None if self.low is None else self.low * factor
-        high = None if self.high is None else self.high * factor
-        return Estimate(self.median * factor, low, high, self.basis, self.launches)
-
 
 def estimate(observations: Sequence[float]) -> Estimate | None:
     """Return the median of one number a launch, with its interval; None of no launches.

@@ -129,9 +129,12 @@ def test_the_order_of_launches_changes_no_estimate(values: list[float], random: 
 
 @given(st.lists(latencies, min_size=1, max_size=30), st.sampled_from([2.0, 0.5, 1024.0]))
 def test_another_unit_changes_only_the_unit(values: list[float], factor: float) -> None:
-    found = estimate(values)
+    found, other = estimate(values), estimate([value * factor for value in values])
     assert found is not None
-    assert estimate([value * factor for value in values]) == found.scaled(factor)
+    assert other is not None
+    assert other.median == found.median * factor
+    assert other.low == (None if found.low is None else found.low * factor)
+    assert other.high == (None if found.high is None else found.high * factor)
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=60), st.floats(0, 1))

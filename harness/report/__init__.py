@@ -9,8 +9,6 @@ from pathlib import Path
 from harness.errors import SweepError
 from harness.ledger import read_sweep, write_whole
 from harness.report.cases import SweepSummary
-from harness.report.html import render_html
-from harness.report.summary import summarise
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,10 @@ def render(folders: Sequence[Path], output: Path) -> ReportSummary:
         raise SweepError(
             f"a report is of one sweep; {len(folders)} were given", "Render one folder at a time."
         )
+    # Here, so that a command which only needs words for numbers does not wait for Jinja.
+    from harness.report.html import render_html
+    from harness.report.summary import summarise
+
     summary = summarise(read_sweep(folders[0]))
     content = render_html(summary).encode()
     write_whole(output, content)
