@@ -49,7 +49,10 @@ def open_page(
     return opened
 
 
-def screenshot(html: Path, png: Path, *, width: int = 1400, dark: bool = False) -> None:
-    """Save a picture of the whole page."""
+def screenshot(
+    html: Path, png: Path, *, width: int = 1400, height: int | None = None, dark: bool = False
+) -> None:
+    """Save a picture of the whole page, or of its first `height` pixels."""
     with start_browser() as browser:
-        open_page(browser, html, width=width, dark=dark).page.screenshot(path=png, full_page=True)
+        page = open_page(browser, html, width=width, height=height or 900, dark=dark).page
+        page.screenshot(path=png, full_page=height is None)
