@@ -1,0 +1,20 @@
+"""A virtual Android phone that speaks ADB's device side to a real adb server.
+
+`python -m tests.virtual_phone --help` starts one to play with; docs/virtual-phone.md says what it is.
+"""
+
+from tests.virtual_phone.adb_server import AdbServer
+from tests.virtual_phone.faults import Fault, random_fault
+from tests.virtual_phone.phone import VirtualPhone
+from tests.virtual_phone.spec import Battery, Core, PhoneSpec, Thermal
+
+__all__ = [
+    "AdbServer",
+    "Battery",
+    "Core",
+    "Fault",
+    "PhoneSpec",
+    "Thermal",
+    "VirtualPhone",
+    "random_fault",
+]

@@ -1,0 +1,398 @@
+"""The process that is a virtual phone: listens for adb, keeps the body alive, carries faults out.
+
+Started by `phone.py` in a mount namespace of its own: `python -m tests.virtual_phone.adbd FOLDER PORT`, with
+the spec as the first line of stdin. It ends, and everything of the phone with it, when stdin ends: so nothing
+outlives a test that was killed. Tests talk to it on an abstract socket, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.virtual_phone.body import Body
+from tests.virtual_phone.connection import Connection, Service, Stream
+from tests.virtual_phone.control import control_address
+from tests.virtual_phone.faults import Fault
+from tests.virtual_phone.link import Link, LinkCondition
+from tests.virtual_phone.phone_state import PhoneState
+from tests.virtual_phone.sandbox import Sandbox
+from tests.virtual_phone.shell import ShellService, parse_service
+from tests.virtual_phone.spec import PhoneSpec
+from tests.virtual_phone.sync import Direction, SyncService
+from tests.virtual_phone.sysfs import SysFiles
+from tests.virtual_phone.system_server import Phone, SystemServer
+
+# Below the range that Linux gives away by itself: a port that is refused for a while stays ours.
+PORTS = range(20_000, 32_000)
+READ_BUFFER_BYTES = 4 * 1024 * 1024
+
+
+class VirtualAdbd:
+    """One phone."""
+
+    def __init__(self, spec: PhoneSpec, folder: Path) -> None:
+        self._spec = spec
+        self._sandbox = Sandbox(spec, folder)
+        self._state, self._body = PhoneState(spec), Body(spec)
+        self._sys = SysFiles(self._sandbox.sys, spec)
+        self._online = set(range(len(spec.cores)))
+        self._condition = LinkCondition()
+        self._connections: set[Connection] = set()
+        self._authorization: str = spec.authorization
+        self._listener: asyncio.Server | None = None
+        self._absences = 0
+        self._silences = 0
+        self._on_service: list[Fault] = []
+        self._corruptions: list[Fault] = []
+        self._struck: list[Fault] = []
+        self._file_bytes = {"push": 0, "pull": 0}
+        self._armed: list[asyncio.TimerHandle] = []
+        self._undo: dict[int, Callable[[], None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last_seconds, self._last_cpu = time.monotonic(), 0.0
+        self.port = 0
+
+    async def run(self, port: int, started: Callable[[], None]) -> None:
+        """Be a phone until stdin ends."""
+        phone = Phone(self._spec, self._state, self._body, self.reboot, self._write_sys)
+        self._state.booting()
+        self._write_sys()
+        services = await SystemServer(phone).listen(self._sandbox.sockets / "system_server")
+        self._sandbox.boot()
+        self._state.booted()
+        try:
+            await self._listen(port)
+            control = await asyncio.start_unix_server(self._control, control_address(self.port))
+            started()
+            body = asyncio.create_task(self._live())
+            await _stdin_ends()
+            body.cancel()
+            control.close()
+            services.close()
+        finally:
+            self._sandbox.shut_down()
+
+    # --- the body --------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(self._spec.battery.gauge_period_seconds)
+            if self._advance():
+                self._write_sys()
+
+    def _advance(self) -> bool:
+        now, cpu = time.monotonic(), self._sandbox.cpu_seconds()
+        refreshed = self._body.advance(now - self._last_seconds, cpu - self._last_cpu)
+        self._last_seconds, self._last_cpu = now, cpu
+        return refreshed
+
+    def _write_sys(self) -> None:
+        self._sys.write(self._body, self._online, self._state.fixed_performance)
+
+    # --- connections -----------------------------------------------------------------------------
+
+    async def _listen(self, port: int = 0) -> None:
+        """Accept connections, on the port we had, on this one, or on any free one."""
+        port = self.port or port
+        while self._listener is None:
+            wanted = port or random.SystemRandom().choice(PORTS)
+            try:
+                self._listener = await asyncio.start_server(
+                    self._accept, "127.0.0.1", wanted, limit=READ_BUFFER_BYTES
+                )
+                self.port = wanted
+            except OSError:
+                if port:
+                    raise
+
+    async def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        connection = Connection(
+            Link(reader, writer, self._condition),
+            self._banner(),
+            lambda: "silent" if self._silences else self._authorization,
+            self._open,
+        )
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    def _banner(self) -> bytes:
+        names = ("ro.product.name", "ro.product.model", "ro.product.device")
+        properties = "".join(f"{name}={self._state.properties[name]};" for name in names)
+        return f"device::{properties}features={','.join(self._spec.features)}".encode()
+
+    def _open(self, name: str) -> Service | None:
+        """Return what serves a stream of this name; None refuses it."""
+        for fault in [f for f in self._on_service if (f.on_service or "") in name]:
+            self._on_service.remove(fault)
+            self._strike(fault)
+        if name.startswith(("shell", "exec:")):
+            return ShellService(self._sandbox, parse_service(name))
+        if name == "sync:":
+            return SyncService(self._sandbox.files, self._transfer)
+        if name.startswith("reboot:"):
+            asyncio.get_running_loop().call_later(0.05, self.reboot)
+            return _say("")
+        if name.startswith("root:"):
+            return _say("adbd cannot run as root in production builds\n")
+        return None
+
+    def _transfer(self, direction: Direction, offset: int, piece: bytes) -> bytes:
+        """Count a piece of a file, and change the byte that a fault is after."""
+        self._file_bytes[direction] += len(piece)
+        for fault in self._corruptions:
+            at = fault.at_byte - offset
+            if fault.direction == direction and 0 <= at < len(piece):
+                self._corruptions.remove(fault)
+                self._struck.append(fault)
+                return piece[:at] + bytes([piece[at] ^ 0x20]) + piece[at + 1 :]
+        return piece
+
+    def _drop(self) -> None:
+        for connection in list(self._connections):
+            connection.drop()
+
+    def _leave(self) -> None:
+        """Refuse connections, until `_return` was called as often."""
+        self._absences += 1
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def _return(self) -> None:
+        self._absences -= 1
+        if self._absences == 0:
+            self._start(self._listen())
+
+    def reboot(self) -> None:
+        """Kill every process, keep /data, and come back."""
+        self._start(self._reboot())
+
+    async def _reboot(self) -> None:
+        self._leave()
+        self._drop()
+        self._sandbox.shut_down()
+        self._state.booting()
+        self._body.input_suspended = False
+        self._body.status_override = None
+        await asyncio.sleep(self._spec.boot_seconds)
+        self._sandbox.boot()
+        self._write_sys()
+        self._return()
+        _later(self._spec.boot_completed_seconds, self._state.booted)
+
+    # --- faults ----------------------------------------------------------------------------------
+
+    def add(self, fault: Fault) -> None:
+        """Arm a fault: it strikes when its trigger says."""
+        if fault.after_bytes is not None:
+            self._condition.after_bytes(fault.after_bytes, partial(self._strike, fault))
+        elif fault.after_seconds is not None:
+            self._armed.append(_later(fault.after_seconds, partial(self._strike, fault)))
+        elif fault.on_service is not None:
+            self._on_service.append(fault)
+        else:
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        self._state.note("fault", fault.kind, "W")
+        if fault.kind == "corrupt":
+            self._corruptions.append(fault)  # strikes when its byte comes
+            return
+        self._struck.append(fault)
+        undo = getattr(self, f"_strike_{fault.kind}")(fault)
+        if undo is not None:
+            number = len(self._struck)
+            self._undo[number] = undo
+            if fault.seconds > 0:
+                _later(fault.seconds, partial(self._heal, number))
+
+    def _heal(self, number: int) -> None:
+        """End a lasting fault, unless that was done already."""
+        if undo := self._undo.pop(number, None):
+            undo()
+
+    def _forget(self) -> None:
+        """Disarm what has not struck, end what lasts."""
+        self._on_service, self._corruptions, self._condition.fuses = [], [], []
+        self._condition.stalled_until = 0.0
+        for timer in self._armed:
+            timer.cancel()
+        for number in list(self._undo):
+            self._heal(number)
+
+    def _strike_drop(self, fault: Fault) -> None:
+        self._drop()
+
+    def _strike_unplug(self, fault: Fault) -> Callable[[], None]:
+        self._leave()
+        self._drop()
+        self._body.cable_in = False
+        return self._plugged_in_again
+
+    def _plugged_in_again(self) -> None:
+        self._body.cable_in = True
+        self._return()
+
+    def _strike_refuse(self, fault: Fault) -> Callable[[], None]:
+        self._leave()
+        return self._return
+
+    def _strike_stall(self, fault: Fault) -> None:
+        self._condition.stall(fault.seconds)
+
+    def _strike_slow(self, fault: Fault) -> Callable[[], None]:
+        self._condition.bytes_per_second = fault.bytes_per_second
+        return partial(setattr, self._condition, "bytes_per_second", None)
+
+    def _strike_disk_full(self, fault: Fault) -> Callable[[], None]:
+        self._sandbox.leave_free(fault.free_bytes)
+        return partial(self._sandbox.leave_free, None)
+
+    def _strike_offline(self, fault: Fault) -> Callable[[], None]:
+        self._silences += 1
+        self._drop()
+        return self._speak_again
+
+    def _speak_again(self) -> None:
+        self._silences -= 1
+        # Whoever greeted in vain would wait for ever.
+        self._drop()
+
+    def _strike_unauthorized(self, fault: Fault) -> Callable[[], None]:
+        self._authorization = "refuses"
+        self._drop()
+        return self._authorize
+
+    def _authorize(self) -> None:
+        self._authorization = self._spec.authorization
+        for connection in list(self._connections):
+            self._start(connection.authorize_now())
+
+    def _strike_reboot(self, fault: Fault) -> None:
+        self.reboot()
+
+    def _strike_core_offline(self, fault: Fault) -> Callable[[], None]:
+        self._set_online(self._online - {fault.core})
+        return lambda: self._set_online(self._online | {fault.core})
+
+    def _set_online(self, cores: set[int]) -> None:
+        self._online = cores
+        self._sandbox.set_online(cores)
+        self._write_sys()
+
+    def _strike_heat(self, fault: Fault) -> None:
+        self._body.skin_celsius += fault.celsius
+        self._write_sys()
+
+    def _strike_kill(self, fault: Fault) -> None:
+        victims = self._sandbox.kill(fault.process)
+        self._state.note("lowmemorykiller", f"Killed {victims} to free memory", "W")
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    async def _control(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                writer.write(json.dumps(self._obey(json.loads(line))).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    def _obey(self, order: dict[str, Any]) -> Any:
+        match order["do"]:
+            case "state":
+                return self._report()
+            case "processes":
+                return [asdict(process) for process in self._sandbox.processes()]
+            case "log":
+                return list(self._state.log)
+            case "fault":
+                self.add(Fault(**order["fault"]))
+            case "forget":
+                self._forget()
+            case "plug" if order["in"] and not self._body.cable_in:
+                self._plugged_in_again()
+            case "plug" if not order["in"] and self._body.cable_in:
+                self._strike_unplug(Fault("unplug"))
+            case "body":
+                for name, value in order["values"].items():
+                    setattr(self._body, name, value)
+                self._write_sys()
+        return None
+
+    def _report(self) -> dict[str, Any]:
+        """Return everything that a test may want to know, exact and up to now."""
+        self._advance()
+        body = self._body
+        return {
+            "seconds": body.seconds,
+            "consumed_mj": body.consumed_mj,
+            "cpu_seconds": body.cpu_seconds,
+            "charge_uah": body.charge_uah,
+            "current_ma": body.current_ma,
+            "skin_celsius": body.skin_celsius,
+            "thermal_status": body.thermal_status,
+            "charging": body.charging,
+            "cable_in": body.cable_in,
+            "present": self._listener is not None,
+            "silent": self._silences > 0,
+            "boots": self._state.boots,
+            "online_cores": sorted(self._online),
+            "screen_on": self._state.screen_on,
+            "fixed_performance": self._state.fixed_performance,
+            "properties": self._state.properties,
+            "settings": self._state.settings,
+            "altered": self._state.altered(),
+            "link_bytes": self._condition.crossed_bytes,
+            "pushed_bytes": self._file_bytes["push"],
+            "pulled_bytes": self._file_bytes["pull"],
+            "struck": [fault.to_fields() for fault in self._struck],
+        }
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _later(seconds: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, act)
+
+
+def _say(text: str) -> Service:
+    async def serve(stream: Stream) -> None:
+        await stream.write(text.encode())
+
+    return serve
+
+
+async def _stdin_ends() -> None:
+    reader = StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    await reader.read()
+
+
+async def main() -> None:
+    """Be the phone that stdin's first line describes."""
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    phone = VirtualAdbd(PhoneSpec.from_json(sys.stdin.readline()), folder)
+    await phone.run(port, lambda: print(phone.port, flush=True))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,121 @@
+"""The phone's body: battery charge, current, voltage, temperature, thermal status.
+
+Driven by seconds and by CPU seconds really used. How they are shown to commands and files is not
+here: see `sysfs.py` and `system_server.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tests.virtual_phone.spec import PhoneSpec
+
+CHARGING, DISCHARGING, NOT_CHARGING, FULL = 2, 3, 4, 5
+"""BatteryManager's numbers."""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One refresh of the fuel gauge: what every reader sees until the next."""
+
+    level_percent: int
+    charge_uah: int
+    voltage_mv: int
+    current_ua: int
+    """Mean since the last refresh; charging is positive here, whatever the phone reports."""
+    temperature_celsius: float
+    status: int
+
+
+class Body:
+    """A first-order model of power, charge and heat."""
+
+    def __init__(self, spec: PhoneSpec) -> None:
+        self._battery, self._thermal, self._scale = spec.battery, spec.thermal, spec.time_scale
+        self.charge_uah = self._battery.capacity_uah * self._battery.level_percent / 100
+        self.skin_celsius = (
+            self._thermal.ambient_celsius
+            + self._thermal.celsius_per_watt * self._battery.idle_mw / 1000
+        )
+        self.consumed_mj = 0.0
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+        self.cable_in = True
+        self.input_suspended = False
+        self.status_override: int | None = None
+        self.current_ma = 0.0
+        charger_ma = self._battery.charger_ma if self.charging else 0.0
+        self.current_ma = charger_ma - 1000 * self._battery.idle_mw / self.voltage_mv
+        self.gauge = self._read(self.current_ma * 1000)
+        self._since_gauge_seconds = 0.0
+        self._since_gauge_uah = 0.0
+
+    @property
+    def charging(self) -> bool:
+        """Whether the charger's current flows."""
+        suspended = self.input_suspended and self._battery.suspend_works
+        return self.cable_in and not suspended and self.level_percent < 100
+
+    @property
+    def level_percent(self) -> float:
+        """The state of charge."""
+        return 100 * self.charge_uah / self._battery.capacity_uah
+
+    @property
+    def voltage_mv(self) -> float:
+        """The terminal voltage: an open-circuit line from 3.5 to 4.3 V, and the drop inside."""
+        return 3500 + 8 * self.level_percent + self.current_ma * self._battery.resistance_ohm
+
+    @property
+    def thermal_status(self) -> int:
+        """0 (none) to 6 (shutdown), by the skin's temperature."""
+        if self.status_override is not None:
+            return self.status_override
+        return sum(self.skin_celsius >= limit for limit in self._thermal.status_from_celsius)
+
+    def advance(self, host_seconds: float, host_cpu_seconds: float) -> bool:
+        """Let time pass and CPU time be used; return whether the gauge was refreshed."""
+        seconds, cpu = host_seconds * self._scale, host_cpu_seconds * self._scale
+        if seconds <= 0:
+            return False
+        energy_mj = self._battery.idle_mw * seconds + self._battery.busy_core_mw * cpu
+        power_mw = energy_mj / seconds
+        load_ma = 1000 * power_mw / self.voltage_mv
+        self.current_ma = (self._battery.charger_ma if self.charging else 0.0) - load_ma
+        moved_uah = self.current_ma * 1000 * seconds / 3600
+        before_uah = self.charge_uah
+        self.charge_uah = min(max(before_uah + moved_uah, 0.0), float(self._battery.capacity_uah))
+        target = self._thermal.ambient_celsius + self._thermal.celsius_per_watt * power_mw / 1000
+        decay = math.exp(-seconds / self._thermal.time_constant_seconds)
+        self.skin_celsius = target + (self.skin_celsius - target) * decay
+        self.consumed_mj += energy_mj
+        self.seconds += seconds
+        self.cpu_seconds += host_cpu_seconds
+        return self._refresh(host_seconds, moved_uah)
+
+    def _refresh(self, host_seconds: float, moved_uah: float) -> bool:
+        self._since_gauge_seconds += host_seconds
+        self._since_gauge_uah += moved_uah
+        if self._since_gauge_seconds < self._battery.gauge_period_seconds:
+            return False
+        mean_ua = self._since_gauge_uah * 3600 / (self._since_gauge_seconds * self._scale)
+        self.gauge = self._read(mean_ua)
+        self._since_gauge_seconds = self._since_gauge_uah = 0.0
+        return True
+
+    def _read(self, mean_ua: float) -> Gauge:
+        if self.charging:
+            status = CHARGING
+        elif self.level_percent >= 100:
+            status = FULL
+        else:
+            status = NOT_CHARGING if self.cable_in else DISCHARGING
+        return Gauge(
+            level_percent=int(self.level_percent),
+            charge_uah=round(self.charge_uah),
+            voltage_mv=round(self.voltage_mv),
+            current_ua=round(mean_ua),
+            temperature_celsius=round(self.skin_celsius - 1.0, 1),
+            status=status,
+        )

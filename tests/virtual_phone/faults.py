@@ -1,0 +1,79 @@
+"""The faults a virtual phone can be given, and when each strikes.
+
+A fault strikes at once, or after so many bytes on the link, seconds, or when the host opens a
+service whose name contains a text. How each is carried out is not here: see `adbd.py`, `link.py`
+and `sync.py`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Kind = Literal[
+    "drop",  # the connection breaks; the phone listens on
+    "unplug",  # the connection breaks, and none is accepted for `seconds`
+    "refuse",  # connections are refused for `seconds`; the present one stays
+    "stall",  # nothing moves on the link for `seconds`
+    "slow",  # the link carries `bytes_per_second`, for `seconds` (for ever when 0)
+    "corrupt",  # one byte of a file is changed in transfer, `at_byte` of the next one
+    "disk_full",  # /data is left with `free_bytes`, for `seconds` (for ever when 0)
+    "offline",  # the phone stops answering: adb shows it as offline, for `seconds`
+    "unauthorized",  # the key is no longer accepted, for `seconds`
+    "reboot",
+    "core_offline",  # core number `core` goes offline, for `seconds` (for ever when 0)
+    "heat",  # the skin becomes `celsius` hotter at once
+    "kill",  # processes whose command line contains `process` get SIGKILL
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong, and when."""
+
+    kind: Kind
+    after_bytes: int | None = None
+    """Strike when this many bytes have crossed the link (both directions) since it was added."""
+    after_seconds: float | None = None
+    on_service: str | None = None
+    """Strike when the host opens a service whose name contains this (`shell`, `sync:`, a command)."""
+    seconds: float = 0.0
+    bytes_per_second: int = 200_000
+    direction: Literal["push", "pull"] = "push"
+    at_byte: int = 0
+    free_bytes: int = 0
+    core: int = 0
+    celsius: float = 20.0
+    process: str = ""
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return what differs from the defaults, ready for JSON."""
+        blank = asdict(Fault(self.kind))
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name == "kind" or value != blank[name]
+        }
+
+
+def random_fault(rng: random.Random, process: str = "runner") -> Fault:
+    """Draw a fault that a phone gets over: short, and struck within some seconds or megabytes.
+
+    `process` names what the system may kill. The same state of `rng` gives the same fault.
+    """
+    kind: Kind = rng.choice(get_args(Kind))
+    when = rng.choice(("seconds", "bytes", "service"))
+    return Fault(
+        kind=kind,
+        after_seconds=round(rng.uniform(0.0, 3.0), 3) if when == "seconds" else None,
+        after_bytes=rng.randrange(0, 2_000_000) if when == "bytes" else None,
+        on_service=rng.choice(("shell", "sync:")) if when == "service" else None,
+        seconds=round(rng.uniform(0.2, 2.0), 3),
+        bytes_per_second=rng.randrange(100_000, 2_000_000),
+        direction=rng.choice(("push", "pull")),
+        at_byte=rng.randrange(0, 4096),
+        free_bytes=rng.randrange(0, 65536),
+        celsius=round(rng.uniform(5.0, 25.0), 1),
+        process=process,
+    )
