@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from harness.errors import StorageError, SweepError
 from harness.ledger import read_sweep
+from harness.plan import parse_plan
 from harness.report import render
 from harness.report.summary import summarise
 from tests.browser import open_page, start_browser
@@ -157,6 +158,14 @@ def test_the_command_to_run_it_again_is_there_quoted(browser: Browser, html: Pat
     shown = text_of(open_page(browser, html).page)
     assert "cd /home/somebody/work" in shown
     assert "phonebench run 'plans/my plan.toml' --out sweeps" in shown
+
+
+def test_the_plan_in_the_report_is_the_plan_of_the_sweep(
+    browser: Browser, html: Path, folder: Path
+) -> None:
+    page = open_page(browser, html).page
+    shown = page.locator("#again details pre").text_content() or ""
+    assert parse_plan(shown, "the report") == read_sweep(folder).file.plan
 
 
 def test_it_reads_the_same_without_its_script(browser: Browser, html: Path) -> None:

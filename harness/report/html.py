@@ -15,6 +15,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -39,7 +40,9 @@ def render_html(summary: SweepSummary) -> str:
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         command=shlex.join(summary.file.command),
         directory=shlex.quote(summary.file.directory),
-        plan_json=summary.file.plan.model_dump_json(indent=2, exclude_defaults=True),
+        plan_toml=tomli_w.dumps(
+            summary.file.plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        ),
         definitions=DEFINITIONS,
         flag_words=FLAG_WORDS,
         launches=sum(len(device.launches) for device in summary.devices),
