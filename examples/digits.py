@@ -37,7 +37,7 @@ class DigitsNet(nn.Module):
 def trained() -> nn.Module:
     """Train the network: about 97 to 99 of 100 unseen digits are right."""
     torch.manual_seed(0)
-    images, labels = _digits()
+    images, labels = digits()
     images, labels = images[:-TEST_COUNT], labels[:-TEST_COUNT]
     model = DigitsNet()
     epochs, batch = 8, 64
@@ -52,19 +52,19 @@ def trained() -> nn.Module:
 
 def calibration() -> list[torch.Tensor]:
     """Return 64 training images, one by one: what int8 takes its ranges from."""
-    return [image[None] for image in _digits()[0][:64]]
+    return [image[None] for image in digits()[0][:64]]
 
 
 def test_set() -> list[tuple[torch.Tensor, int]]:
     """Return the images that were not trained on, with their labels."""
-    images, labels = _digits()
+    images, labels = digits()
     return [
         (image[None], int(label))
         for image, label in zip(images[-TEST_COUNT:], labels[-TEST_COUNT:], strict=True)
     ]
 
 
-def _digits() -> tuple[torch.Tensor, torch.Tensor]:
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
     """Return all 1797 digits in a seeded order, 32x32 pixels from 0 to 1, and their labels."""
     digits = load_digits()
     small = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16

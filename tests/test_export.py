@@ -624,9 +624,11 @@ plan = make_plan({{"plan": {{"name": "x"}}, "model": [{{"name": "a", "source": "
 print(model.model_dump_json())
 """
     root = Path(__file__).parent.parent
-    start = lambda: subprocess.Popen(  # noqa: E731
-        [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
-    )
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code]
+        return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+
     killed, first, second = start(), start(), start()
     os.kill(killed.pid, signal.SIGKILL)
     results = [json.loads(process.communicate()[0]) for process in (first, second)]

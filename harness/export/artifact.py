@@ -571,7 +571,7 @@ def _ready_artifact(
     if trouble:
         notes = [f"a ready file, measured as it is; there is nothing to compare its outputs with, "
                  f"because this computer's torch {seen['torch_version']} cannot run it: {trouble}"]  # fmt: skip
-    quantized = any(operator.startswith("quantized::") for operator in seen["operators"])
+    quantized = _is_quantized(seen["operators"])
     result = run.first("model")
     return Artifact(
         **_describe_artifact(variant),
@@ -597,8 +597,7 @@ def _ready_artifact(
         ),
         path=setting.store.object_path(sha256, ".ptl"),
         accuracy=result["accuracy"] if result else None,
-        # Integer kernels of different backends may round differently.
-        min_sqnr_db=min_sqnr_db("int8-static" if quantized else "fp32"),
+        min_sqnr_db=_floor("fp32", quantized),
     )
 
 
@@ -632,6 +631,18 @@ def _crash_artifact(variant: Variant, run: process.WorkerRun) -> Artifact:
     )
 
 
+def _is_quantized(operators: Iterable[str]) -> bool:
+    return any(operator.startswith("quantized::") for operator in operators)
+
+
+def _floor(recipe: str, quantized: bool) -> float | None:
+    """Return the SQNR to reach. A model that came quantized may round differently elsewhere."""
+    floor, int8_floor = min_sqnr_db(recipe), min_sqnr_db("int8-static")
+    if floor is None or int8_floor is None or not quantized:
+        return floor
+    return min(floor, int8_floor)
+
+
 def _make_artifact(
     setting: _Setting, variant: Variant, answer: process.Answer, record: _ModelRecord
 ) -> Artifact:
@@ -646,7 +657,7 @@ def _make_artifact(
         fidelity = compare(reference, _read_outputs(answer["outputs"]))
     except WrongOutput as error:
         return _no_artifact(variant, error.message, error.advice)
-    quantizes = any(chosen.step.name.startswith("int8") for chosen in parse_recipe(variant.recipe))
+    quantized = _is_quantized(answer["manifest"]["operators"])
     size_bytes = Path(answer["path"]).stat().st_size
     sha256, path = setting.store.keep_file(Path(answer["path"]), ".ptl")
     return Artifact(
@@ -658,14 +669,14 @@ def _make_artifact(
             recipe=variant.recipe,
             container=variant.container,
             memory_format=variant.memory_format,
-            quantized_engine=setting.plan.export.quantized_engine if quantizes else None,
+            quantized_engine=setting.plan.export.quantized_engine if quantized else None,
             seed=setting.plan.plan.seed,
             **answer["manifest"],
         ),
         path=path,
         fidelity=fidelity,
         accuracy=answer["accuracy"],
-        min_sqnr_db=min_sqnr_db(variant.recipe),
+        min_sqnr_db=_floor(variant.recipe, quantized),
     )
 
 

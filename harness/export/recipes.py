@@ -71,10 +71,9 @@ def prune_channels(model: torch.nn.Module, context: Context) -> torch.nn.Module:
 def prune_l1(model: torch.nn.Module, context: Context) -> torch.nn.Module:
     """Zero the smallest weights of every Conv and Linear layer."""
     import torch
-    from torch.nn.utils import prune as untyped_prune
+    from torch.nn.utils import prune
 
     _refuse_script(model, "pruning")
-    prune: Any = untyped_prune
     layers = [m for m in model.modules() if isinstance(m, (torch.nn.Linear, _conv_base()))]
     if not layers:
         raise Skip("there is no Conv or Linear layer to prune")

@@ -60,6 +60,9 @@ def export(request: Dict[str, Any], answer: Callable[..., None]) -> None:
     """Build the model, write its check inputs and eager outputs, export every variant."""
     answer("phase", doing="importing torch")
     torch = _import_torch()
+    if request["quantized_engine"] in torch.backends.quantized.supported_engines:
+        # For models that come quantized: their weights are packed while they are built.
+        torch.backends.quantized.engine = request["quantized_engine"]
     files = OpenedFiles(request["folder"])
     data = prepare_samples(request, answer)
     build = source_builder(request)
@@ -130,7 +133,8 @@ def ready(request: Dict[str, Any], answer: Callable[..., None]) -> None:
         **seen,
     )
     answer("phase", doing="running it on this computer")
-    torch.backends.quantized.engine = request["quantized_engine"]
+    if request["quantized_engine"] in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = request["quantized_engine"]
     try:
         lite = load_lite(path)
         outputs = [flatten(lite(*inputs)) for inputs in data.checks]
@@ -305,7 +309,10 @@ def _own_copy(model: Any, build: Callable[[], Any]) -> Any:
 
 
 def _count(model: Any, inputs: Tuple[Any, ...]) -> Dict[str, Any]:
-    """Count parameters, and FLOPs as torch counts them (None where it cannot)."""
+    """Count parameters, and FLOPs as torch counts them.
+
+    None where nothing is found: a model that comes quantized hides both from torch.
+    """
     parameters = list(model.parameters())
     flops: Optional[int] = None
     with contextlib.suppress(Exception):
@@ -313,10 +320,10 @@ def _count(model: Any, inputs: Tuple[Any, ...]) -> Dict[str, Any]:
 
         with FlopCounterMode(display=False) as counter:
             model(*inputs)
-        flops = int(counter.get_total_flops())
+        flops = int(counter.get_total_flops()) or None
     return {
-        "parameters": sum(p.numel() for p in parameters),
-        "nonzero_parameters": sum(int((p != 0).sum()) for p in parameters),
+        "parameters": sum(p.numel() for p in parameters) or None,
+        "nonzero_parameters": sum(int((p != 0).sum()) for p in parameters) if parameters else None,
         "flops": flops,
     }
 
