@@ -82,6 +82,7 @@ class VirtualAdbd:
             services.close()
         finally:
             self._sandbox.shut_down()
+            self._sandbox.remove()
 
     # --- the body --------------------------------------------------------------------------------
 
@@ -124,10 +125,9 @@ class VirtualAdbd:
             self._open,
         )
         self._connections.add(connection)
-        try:
+        with suppress(asyncio.CancelledError):
             await connection.serve()
-        finally:
-            self._connections.discard(connection)
+        self._connections.discard(connection)
 
     def _banner(self) -> bytes:
         names = ("ro.product.name", "ro.product.model", "ro.product.device")
@@ -238,14 +238,16 @@ class VirtualAdbd:
         self._drop()
 
     def _strike_unplug(self, fault: Fault) -> Callable[[], None]:
-        self._leave()
-        self._drop()
-        self._body.cable_in = False
+        if self._body.cable_in:
+            self._body.cable_in = False
+            self._leave()
+            self._drop()
         return self._plugged_in_again
 
     def _plugged_in_again(self) -> None:
-        self._body.cable_in = True
-        self._return()
+        if not self._body.cable_in:
+            self._body.cable_in = True
+            self._return()
 
     def _strike_refuse(self, fault: Fault) -> Callable[[], None]:
         self._leave()
@@ -305,7 +307,8 @@ class VirtualAdbd:
     # --- orders ----------------------------------------------------------------------------------
 
     async def _control(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(ConnectionError):
+        # Cancelled only when the phone ends, and then there is nobody left to tell.
+        with suppress(ConnectionError, asyncio.CancelledError):
             while line := await reader.readline():
                 writer.write(json.dumps(self._obey(json.loads(line))).encode() + b"\n")
                 await writer.drain()
@@ -323,9 +326,9 @@ class VirtualAdbd:
                 self.add(Fault(**order["fault"]))
             case "forget":
                 self._forget()
-            case "plug" if order["in"] and not self._body.cable_in:
+            case "plug" if order["in"]:
                 self._plugged_in_again()
-            case "plug" if not order["in"] and self._body.cable_in:
+            case "plug":
                 self._strike_unplug(Fault("unplug"))
             case "body":
                 for name, value in order["values"].items():

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.virtual_phone.emulation import let_kernel_start_arm64
 from tests.virtual_phone.files import SHELL_ID, PhoneFiles
 from tests.virtual_phone.image import system_image
 from tests.virtual_phone.spec import PhoneSpec
@@ -67,6 +68,8 @@ class Sandbox:
         self.files: PhoneFiles
         self.sys, self.sockets = folder / "sys", folder / "sockets"
         self._make_storage()
+        if spec.abi == "arm64-v8a":
+            let_kernel_start_arm64()
         self._cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     def _make_storage(self) -> None:
@@ -135,6 +138,12 @@ class Sandbox:
         self._boot.wait()
         self.files.close()
         self._boot = None
+
+    def remove(self) -> None:
+        """Give the phone's storage back to the host."""
+        _run("umount", "--lazy", str(self._folder / "data"))
+        _run("umount", "--lazy", str(self._folder))
+        self._folder.rmdir()
 
     # --- processes -------------------------------------------------------------------------------
 

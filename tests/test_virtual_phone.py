@@ -1,0 +1,647 @@
+"""The virtual phone, seen by the stock adb client through a real adb server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing, require_tool
+from tests.virtual_phone import (
+    AdbServer,
+    Battery,
+    Core,
+    Fault,
+    PhoneSpec,
+    Thermal,
+    VirtualPhone,
+    random_fault,
+)
+from tests.virtual_phone.image import missing_tools
+
+SMALL = PhoneSpec(data_bytes=64 * 1024**2, boot_seconds=0.3, boot_completed_seconds=0.3)
+Shell = Callable[[VirtualPhone, str], subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture(scope="module")
+def adb() -> Iterator[AdbServer]:
+    require_tool("adb")
+    if tools := missing_tools():
+        missing(f"{', '.join(tools)} not installed")
+    with AdbServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_phone(adb: AdbServer) -> Iterator[VirtualPhone]:
+    with VirtualPhone() as phone:
+        phone.plug_in(adb)
+        yield phone
+
+
+@pytest.fixture
+def phone(adb: AdbServer) -> Iterator[VirtualPhone]:
+    """Give the test a phone of its own, to break."""
+    with VirtualPhone(SMALL) as phone:
+        phone.plug_in(adb)
+        yield phone
+
+
+@pytest.fixture
+def shell(adb: AdbServer) -> Shell:
+    def run(phone: VirtualPhone, command: str) -> subprocess.CompletedProcess[bytes]:
+        return adb.run("-s", phone.serial, "shell", command)
+
+    return run
+
+
+def await_truth(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def random_file(path: Path, size_bytes: int) -> Path:
+    path.write_bytes(os.urandom(size_bytes))
+    return path
+
+
+# --- the stock client is content -----------------------------------------------------------------
+
+
+def test_adb_lists_the_phone_with_its_model(adb: AdbServer, shared_phone: VirtualPhone) -> None:
+    listing = adb.run("devices", "-l").stdout.decode()
+    assert f"{shared_phone.serial}" in listing
+    assert "model:Virtual_Phone" in listing
+
+
+def test_shell_keeps_output_errors_and_exit_code_apart(
+    shared_phone: VirtualPhone, shell: Shell
+) -> None:
+    ran = shell(shared_phone, "echo out; echo err >&2; exit 7")
+    assert (ran.stdout, ran.stderr, ran.returncode) == (b"out\n", b"err\n", 7)
+
+
+def test_a_command_killed_by_a_signal_says_so(shared_phone: VirtualPhone, shell: Shell) -> None:
+    assert shell(shared_phone, "kill -9 $$").returncode == 128 + signal.SIGKILL
+
+
+def test_an_unknown_command_fails_as_on_android(shared_phone: VirtualPhone, shell: Shell) -> None:
+    ran = shell(shared_phone, "perf stat")
+    assert ran.returncode == 127
+    assert b"perf: inaccessible or not found" in ran.stderr
+
+
+def test_exec_out_is_binary_clean(adb: AdbServer, shared_phone: VirtualPhone) -> None:
+    ran = adb.run(
+        "-s", shared_phone.serial, "exec-out",
+        "i=0; while [ $i -lt 256 ]; do printf \"\\\\x$(printf %x $i)\"; i=$((i+1)); done",
+    )  # fmt: skip
+    assert ran.stdout == bytes(range(256))
+
+
+def test_stdin_reaches_the_command_and_ends(adb: AdbServer, shared_phone: VirtualPhone) -> None:
+    sent = random.Random(1).randbytes(3_000_000)
+    ran = adb.run("-s", shared_phone.serial, "shell", "sha256sum", input=sent)
+    assert ran.stdout.split()[0].decode() == hashlib.sha256(sent).hexdigest()
+
+
+def test_a_terminal_is_a_terminal_of_the_phone(adb: AdbServer, shared_phone: VirtualPhone) -> None:
+    ran = adb.run("-s", shared_phone.serial, "shell", "-tt", "tty; exit 5")
+    assert ran.stdout.startswith(b"/dev/pts/")
+    assert ran.returncode == 5
+
+
+def check_round_trip(adb: AdbServer, phone: VirtualPhone, folder: Path, size_bytes: int) -> None:
+    sent, there = random_file(folder / "sent", size_bytes), "/data/local/tmp/round-trip"
+    adb.run("-s", phone.serial, "push", str(sent), there, check=True)
+    told = adb.run("-s", phone.serial, "shell", f"sha256sum {there}").stdout.split()[0].decode()
+    adb.run("-s", phone.serial, "pull", there, str(folder / "got"), check=True)
+    adb.run("-s", phone.serial, "shell", f"rm {there}", check=True)
+    expected = hashlib.sha256(sent.read_bytes()).hexdigest()
+    assert told == expected
+    assert hashlib.sha256((folder / "got").read_bytes()).hexdigest() == expected
+
+
+def test_a_pushed_file_comes_back_the_same(
+    adb: AdbServer, shared_phone: VirtualPhone, tmp_path: Path
+) -> None:
+    check_round_trip(adb, shared_phone, tmp_path, 20_000_001)
+
+
+@pytest.mark.slow
+def test_300_megabytes_come_back_the_same(
+    adb: AdbServer, shared_phone: VirtualPhone, tmp_path: Path
+) -> None:
+    check_round_trip(adb, shared_phone, tmp_path, 300_000_000)
+
+
+def test_an_old_phone_without_v2_services_works_too(
+    adb: AdbServer, shell: Shell, tmp_path: Path
+) -> None:
+    with VirtualPhone(PhoneSpec(features=("cmd",))) as phone:
+        phone.plug_in(adb)
+        ran = shell(phone, "echo out; echo err >&2; exit 7")
+        assert (ran.stdout, ran.returncode) == (b"out\nerr\n", 0)
+        check_round_trip(adb, phone, tmp_path, 1_000_000)
+
+
+def test_folders_are_pushed_and_pulled_with_links_and_modes(
+    adb: AdbServer, shared_phone: VirtualPhone, shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "tree/below").mkdir(parents=True)
+    random_file(tmp_path / "tree/below/one", 1000)
+    (tmp_path / "tree/program").write_text("#!/system/bin/sh\necho ran\n")
+    (tmp_path / "tree/program").chmod(0o755)
+    adb.run(
+        "-s", shared_phone.serial, "push", str(tmp_path / "tree"), "/data/local/tmp", check=True
+    )
+    assert shell(shared_phone, "/data/local/tmp/tree/program").stdout == b"ran\n"
+    adb.run(
+        "-s",
+        shared_phone.serial,
+        "pull",
+        "/data/local/tmp/tree",
+        str(tmp_path / "back"),
+        check=True,
+    )
+    assert (tmp_path / "back/below/one").read_bytes() == (tmp_path / "tree/below/one").read_bytes()
+
+
+def test_a_link_on_the_phone_does_not_lead_to_the_host(
+    adb: AdbServer, shared_phone: VirtualPhone, shell: Shell, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    link = "/data/local/tmp/link"
+    shell(shared_phone, f"ln -sf {secret} {link}")
+    assert adb.run("-s", shared_phone.serial, "pull", link, str(tmp_path / "got")).returncode != 0
+    assert not (tmp_path / "got").exists()
+
+
+def test_the_system_is_read_only_and_data_is_not_everybodys(
+    adb: AdbServer, shared_phone: VirtualPhone, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "file", 10)
+    for place in ("/system/bin/x", "/data/x"):
+        ran = adb.run("-s", shared_phone.serial, "push", str(file), place)
+        assert ran.returncode == 1
+        assert b"couldn't create file" in ran.stdout + ran.stderr
+
+
+def test_a_long_log_streams_until_the_client_leaves(
+    adb: AdbServer, shared_phone: VirtualPhone, shell: Shell
+) -> None:
+    assert len(shell(shared_phone, "logcat -d").stdout.splitlines()) >= 2000
+    follower = adb.popen("-s", shared_phone.serial, "logcat")
+    assert follower.stdout is not None
+    shell(shared_phone, "log -t test the line to wait for")
+    while b"the line to wait for" not in follower.stdout.readline():
+        pass
+    follower.kill()
+    follower.communicate()
+    await_truth(lambda: not any("logcat" in line for line in shared_phone.commands()))
+
+
+def test_an_endless_stream_meets_a_slow_reader(adb: AdbServer, shared_phone: VirtualPhone) -> None:
+    stream = adb.popen("-s", shared_phone.serial, "exec-out", "yes flow control")
+    assert stream.stdout is not None
+    for _ in range(5):
+        assert stream.stdout.read(1_000_000).count(b"control") > 0
+        time.sleep(0.01)
+    stream.kill()
+    stream.communicate()
+    await_truth(lambda: "yes flow control" not in shared_phone.commands())
+
+
+def test_four_clients_work_at_once(
+    adb: AdbServer, shared_phone: VirtualPhone, shell: Shell, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "file", 8_000_000)
+
+    def client(number: int) -> tuple[bytes, bytes]:
+        there = f"/data/local/tmp/client-{number}"
+        adb.run("-s", shared_phone.serial, "push", str(file), there, check=True)
+        adb.run("-s", shared_phone.serial, "pull", there, str(tmp_path / f"{number}"), check=True)
+        return (tmp_path / f"{number}").read_bytes(), shell(shared_phone, f"echo {number}").stdout
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(client, range(4)))
+    assert answers == [(file.read_bytes(), f"{number}\n".encode()) for number in range(4)]
+
+
+def test_two_phones_are_two_phones(
+    adb: AdbServer, shared_phone: VirtualPhone, phone: VirtualPhone, shell: Shell
+) -> None:
+    shell(phone, "touch /data/local/tmp/only-here; setprop debug.who second")
+    assert shell(shared_phone, "ls /data/local/tmp/only-here").returncode == 1
+    assert shell(shared_phone, "getprop debug.who").stdout == b"\n"
+    boot_id = "cat /proc/sys/kernel/random/boot_id"
+    assert shell(phone, boot_id).stdout != shell(shared_phone, boot_id).stdout
+
+
+# --- what runs on it -----------------------------------------------------------------------------
+
+COUNT = (
+    "cd /data/local/tmp; setsid nohup sh -c "
+    "'while :; do echo $$ >> count; sleep 0.05; done' >/dev/null 2>&1 </dev/null &"
+)
+
+
+def test_a_detached_process_outlives_the_connection(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell
+) -> None:
+    def lines() -> int:
+        return len(shell(phone, "cat /data/local/tmp/count").stdout.splitlines())
+
+    assert shell(phone, COUNT).returncode == 0
+    await_truth(lambda: lines() > 1)
+    phone.unplug()
+    assert adb.state_of(phone.serial) is None
+    assert any("count" in command for command in phone.commands())
+    assert not phone.state()["charging"]
+    phone.plug_in(adb)
+    before = lines()
+    await_truth(lambda: lines() > before)
+
+
+def test_a_reboot_ends_processes_and_keeps_data(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell
+) -> None:
+    boot_id = "cat /proc/sys/kernel/random/boot_id"
+    first = shell(phone, boot_id).stdout
+    shell(phone, COUNT)
+    adb.run("-s", phone.serial, "reboot", check=True)
+    await_truth(lambda: phone.state()["boots"] == 2)
+    adb.await_state(phone.serial, None)
+    adb.await_state(phone.serial, "device")
+    assert shell(phone, "getprop sys.boot_completed").stdout == b"0\n"
+    assert shell(phone, boot_id).stdout != first
+    assert shell(phone, "cat /data/local/tmp/count").returncode == 0
+    assert not any("count" in command for command in phone.commands())
+    assert float(shell(phone, "cat /proc/uptime").stdout.split()[0]) < 60
+    await_truth(lambda: shell(phone, "getprop sys.boot_completed").stdout == b"1\n")
+
+
+def test_programs_of_the_host_do_not_run_without_their_loader(
+    adb: AdbServer, shared_phone: VirtualPhone, shell: Shell
+) -> None:
+    true = shutil.which("true")
+    assert true is not None
+    adb.run("-s", shared_phone.serial, "push", true, "/data/local/tmp/true", check=True)
+    ran = shell(shared_phone, "/data/local/tmp/true")
+    assert ran.returncode == 126
+    assert b"No such file or directory" in ran.stderr
+
+
+BUNDLE_SOURCE = """
+#include <cstdio>
+#include <stdexcept>
+#include <sys/utsname.h>
+int main() {
+  try { throw std::runtime_error("thrown"); }
+  catch (const std::exception &error) {
+    utsname name; uname(&name);
+    std::printf("%s on %s\\n", error.what(), name.machine);
+  }
+}
+"""
+
+
+def build_bundle(folder: Path, compiler: str) -> str:
+    """Build a program with its loader and libraries; return the loader's name."""
+    (folder / "lib").mkdir()
+    (folder / "hello.cpp").write_text(BUNDLE_SOURCE)
+    subprocess.run([compiler, "-o", str(folder / "hello"), str(folder / "hello.cpp")], check=True)
+    loader = "ld-linux-x86-64.so.2" if compiler == "g++" else "ld-linux-aarch64.so.1"
+    for name in ("libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1", loader):
+        asked = subprocess.run(
+            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        )
+        shutil.copy(Path(asked.stdout.strip()).resolve(), folder / "lib" / name)
+    shutil.move(folder / "lib" / loader, folder / loader)
+    (folder / loader).chmod(0o755)
+    return loader
+
+
+def run_bundle(adb: AdbServer, phone: VirtualPhone, folder: Path, loader: str) -> bytes:
+    adb.run("-s", phone.serial, "push", str(folder), "/data/local/tmp/bundle", check=True)
+    run = f"cd /data/local/tmp/bundle && ./{loader} --library-path lib ./hello"
+    return adb.run("-s", phone.serial, "shell", run).stdout
+
+
+def test_a_program_that_brings_its_loader_runs(
+    adb: AdbServer, phone: VirtualPhone, tmp_path: Path
+) -> None:
+    require_tool("g++")
+    loader = build_bundle(tmp_path, "g++")
+    assert run_bundle(adb, phone, tmp_path, loader) == b"thrown on x86_64\n"
+
+
+@pytest.mark.slow
+def test_an_arm64_program_runs_on_an_arm64_phone(
+    adb: AdbServer, shell: Shell, tmp_path: Path
+) -> None:
+    require_tool("qemu-aarch64-static")
+    require_tool("aarch64-linux-gnu-g++")
+    loader = build_bundle(tmp_path, "aarch64-linux-gnu-g++")
+    with VirtualPhone(PhoneSpec(abi="arm64-v8a")) as phone:
+        phone.plug_in(adb)
+        assert (
+            shell(phone, "getprop ro.product.cpu.abi; uname -m").stdout == b"arm64-v8a\naarch64\n"
+        )
+        assert run_bundle(adb, phone, tmp_path, loader) == b"thrown on aarch64\n"
+
+
+# --- Android's services --------------------------------------------------------------------------
+
+
+def test_settings_are_changed_noticed_and_put_back(phone: VirtualPhone, shell: Shell) -> None:
+    assert phone.altered() == {}
+    shell(phone, "svc power stayon true; setprop power.battery_input.suspended true")
+    shell(phone, "cmd power set-fixed-performance-mode-enabled true; settings put system x 1")
+    assert phone.altered().keys() == {
+        "global/stay_on_while_plugged_in",
+        "power.battery_input.suspended",
+        "fixed_performance",
+        "system/x",
+    }
+    assert shell(phone, "settings get global stay_on_while_plugged_in").stdout == b"15\n"
+    assert shell(phone, "settings get global never_heard_of").stdout == b"null\n"
+    shell(phone, "svc power stayon false; setprop power.battery_input.suspended false")
+    shell(phone, "cmd power set-fixed-performance-mode-enabled false; settings delete system x")
+    assert phone.altered() == {}
+
+
+def test_suspended_charging_reverses_the_current(phone: VirtualPhone, shell: Shell) -> None:
+    gauge = "/sys/class/power_supply/battery/current_now"
+    assert int(shell(phone, f"cat {gauge}").stdout) > 0
+    shell(phone, "setprop power.battery_input.suspended true")
+    await_truth(lambda: int(shell(phone, f"cat {gauge}").stdout) < 0)
+    assert b"  status: 4\n" in shell(phone, "dumpsys battery").stdout
+
+
+def test_pretending_to_unplug_freezes_the_readings(phone: VirtualPhone, shell: Shell) -> None:
+    shell(phone, "dumpsys battery unplug")
+    frozen = shell(phone, "dumpsys battery").stdout
+    assert b"UPDATES STOPPED" in frozen
+    assert b"USB powered: false" in frozen
+    assert phone.state()["charging"]
+    phone.set_body(charge_uah=1_000_000)
+    assert shell(phone, "dumpsys battery").stdout == frozen
+    shell(phone, "dumpsys battery reset")
+    await_truth(lambda: b"level: 22\n" in shell(phone, "dumpsys battery").stdout)
+
+
+def test_cpu_time_really_used_drains_the_battery(adb: AdbServer, shell: Shell) -> None:
+    spec = PhoneSpec(battery=Battery(charger_ma=0.0), time_scale=100.0)
+    with VirtualPhone(spec) as phone:
+        phone.plug_in(adb)
+        before = phone.state()
+        shell(phone, "timeout 1 sh -c 'while :; do :; done'")
+        after = phone.state()
+    seconds = after["seconds"] - before["seconds"]
+    cpu_seconds = (after["cpu_seconds"] - before["cpu_seconds"]) * spec.time_scale
+    expected_mj = spec.battery.idle_mw * seconds + spec.battery.busy_core_mw * cpu_seconds
+    assert after["cpu_seconds"] - before["cpu_seconds"] > 0.2
+    assert after["consumed_mj"] - before["consumed_mj"] == pytest.approx(expected_mj, rel=1e-6)
+    assert after["charge_uah"] < before["charge_uah"]
+    assert after["skin_celsius"] > before["skin_celsius"]
+
+
+def test_gauges_differ_in_sign_and_unit(adb: AdbServer, shell: Shell) -> None:
+    battery = Battery(current_sign=-1, current_per_ampere=1000)
+    with VirtualPhone(PhoneSpec(battery=battery)) as phone:
+        phone.plug_in(adb)
+        current = int(shell(phone, "cat /sys/class/power_supply/battery/current_now").stdout)
+        assert -1000 < current < -100
+    with VirtualPhone(PhoneSpec(battery=Battery(readable=False))) as phone:
+        phone.plug_in(adb)
+        hidden = shell(phone, "cat /sys/class/power_supply/battery/current_now")
+        if os.geteuid() == 0:
+            assert b"Permission denied" in hidden.stderr
+
+
+# --- faults --------------------------------------------------------------------------------------
+
+
+def push(
+    adb: AdbServer, phone: VirtualPhone, file: Path, name: str = "file"
+) -> subprocess.CompletedProcess[bytes]:
+    return adb.run("-s", phone.serial, "push", str(file), f"/data/local/tmp/{name}")
+
+
+def test_the_link_drops_at_its_byte_and_comes_back(
+    adb: AdbServer, phone: VirtualPhone, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "file", 4_000_000)
+    before = phone.state()["link_bytes"]
+    phone.faults.add(Fault("drop", after_bytes=1_000_000))
+    assert push(adb, phone, file).returncode != 0
+    assert phone.state()["link_bytes"] - before >= 1_000_000
+    assert phone.state()["pushed_bytes"] < 1_000_000
+    assert phone.faults.struck() == [Fault("drop", after_bytes=1_000_000)]
+    adb.await_state(phone.serial, "device")
+    assert push(adb, phone, file).returncode == 0
+
+
+@pytest.mark.parametrize("direction", ["push", "pull"])
+def test_one_byte_of_a_transfer_is_changed_unnoticed(
+    adb: AdbServer, phone: VirtualPhone, tmp_path: Path, direction: str
+) -> None:
+    file, back = random_file(tmp_path / "file", 200_000), tmp_path / "back"
+    fault = Fault("corrupt", direction="push" if direction == "push" else "pull", at_byte=70_000)
+    phone.faults.add(fault)
+    assert push(adb, phone, file).returncode == 0
+    adb.run("-s", phone.serial, "pull", "/data/local/tmp/file", str(back), check=True)
+    pairs = zip(file.read_bytes(), back.read_bytes(), strict=True)
+    assert [at for at, (sent, got) in enumerate(pairs) if sent != got] == [70_000]
+
+
+def test_a_full_disk_refuses_writes_until_there_is_room(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "file", 4_000_000)
+    phone.faults.add(Fault("disk_full", free_bytes=100_000))
+    pushed = push(adb, phone, file)
+    assert pushed.returncode == 1
+    assert b"No space left on device" in pushed.stdout + pushed.stderr
+    written = shell(phone, "head -c 4000000 /dev/zero > /data/local/tmp/zeros")
+    assert b"No space left on device" in written.stderr
+    phone.faults.clear()
+    assert push(adb, phone, file).returncode == 0
+
+
+def test_a_small_phone_is_full_by_itself(
+    adb: AdbServer, phone: VirtualPhone, tmp_path: Path
+) -> None:
+    pushed = push(adb, phone, random_file(tmp_path / "file", SMALL.data_bytes + 1))
+    assert b"No space left on device" in pushed.stdout + pushed.stderr
+
+
+def test_adb_shows_a_phone_that_does_not_trust_it(adb: AdbServer) -> None:
+    with VirtualPhone(PhoneSpec(authorization="refuses")) as phone:
+        phone.plug_in(adb, state="unauthorized")
+        refused = adb.run("-s", phone.serial, "shell", "true")
+        assert b"unauthorized" in refused.stderr
+
+
+def test_a_phone_that_asks_for_a_key_takes_one(adb: AdbServer, shell: Shell) -> None:
+    with VirtualPhone(PhoneSpec(authorization="accepts")) as phone:
+        phone.plug_in(adb)
+        assert shell(phone, "echo trusted").stdout == b"trusted\n"
+        phone.faults.add(Fault("unauthorized"))
+        adb.await_state(phone.serial, "unauthorized")
+        phone.faults.clear()
+        adb.await_state(phone.serial, "device")
+
+
+def test_adb_shows_a_silent_phone_as_offline(adb: AdbServer, phone: VirtualPhone) -> None:
+    phone.faults.add(Fault("offline"))
+    adb.await_state(phone.serial, "offline")
+    phone.faults.clear()
+    adb.await_state(phone.serial, "device")
+
+
+def test_an_unplugged_phone_vanishes_and_returns_by_itself(
+    adb: AdbServer, phone: VirtualPhone
+) -> None:
+    phone.faults.add(Fault("unplug", seconds=1.0))
+    adb.await_state(phone.serial, None)
+    assert adb.run("connect", phone.serial).stdout.startswith(b"failed to connect")
+    adb.await_state(phone.serial, "device")
+
+
+def test_refused_connections_leave_the_present_one_alone(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell
+) -> None:
+    phone.faults.add(Fault("refuse", seconds=1.0))
+    assert not phone.state()["present"]
+    assert phone.faults.struck()[0].kind == "refuse"
+    await_truth(lambda: bool(phone.state()["present"]))
+    adb.await_state(phone.serial, "device")
+    assert shell(phone, "echo still here").stdout == b"still here\n"
+
+
+def test_a_stalled_link_goes_on(adb: AdbServer, phone: VirtualPhone, shell: Shell) -> None:
+    phone.faults.add(Fault("stall", seconds=0.5))
+    assert shell(phone, "echo late").stdout == b"late\n"
+
+
+def test_a_slow_link_carries_what_it_is_told(
+    adb: AdbServer, phone: VirtualPhone, tmp_path: Path
+) -> None:
+    file = random_file(tmp_path / "file", 200_000)
+    phone.faults.add(Fault("slow", bytes_per_second=400_000))
+    begin = time.monotonic()
+    assert push(adb, phone, file).returncode == 0
+    # What a link cannot carry in less is a property of the link, not a figure of speed.
+    assert time.monotonic() - begin >= 200_000 / 400_000
+
+
+def test_a_fault_waits_for_its_service(adb: AdbServer, phone: VirtualPhone, shell: Shell) -> None:
+    phone.faults.add(Fault("reboot", on_service="the fatal word"))
+    assert shell(phone, "echo harmless").returncode == 0
+    assert shell(phone, "sleep 5; echo the fatal word").stdout == b""
+    await_truth(lambda: phone.state()["boots"] == 2)
+    adb.await_state(phone.serial, "device")
+
+
+def test_a_core_that_goes_offline_is_not_used(adb: AdbServer, shell: Shell) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("this computer has one core")
+    with VirtualPhone() as phone:
+        phone.plug_in(adb)
+        shell(phone, COUNT)
+        phone.faults.add(Fault("core_offline", core=1))
+        assert shell(phone, "cat /sys/devices/system/cpu/cpu1/online").stdout == b"0\n"
+        cores = len(phone.spec.cores)
+        assert int(shell(phone, "nproc").stdout) == cores - 1
+        phone.faults.clear()
+        assert int(shell(phone, "nproc").stdout) == cores
+
+
+def test_heat_raises_the_status_and_lowers_the_clocks(phone: VirtualPhone, shell: Shell) -> None:
+    clock = "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq"
+    cold = int(shell(phone, clock).stdout)
+    phone.faults.add(Fault("heat", celsius=18.0))
+    assert b"Thermal Status: 3" in shell(phone, "dumpsys thermalservice").stdout
+    assert int(shell(phone, clock).stdout) < cold
+
+
+def test_the_system_kills_what_it_is_told_to(phone: VirtualPhone, shell: Shell) -> None:
+    shell(phone, COUNT)
+    await_truth(lambda: any("count" in command for command in phone.commands()))
+    phone.faults.add(Fault("kill", process="echo $$ >> count"))
+    await_truth(lambda: not any("count" in command for command in phone.commands()))
+
+
+def test_the_phone_gets_over_a_killed_server(adb: AdbServer, phone: VirtualPhone) -> None:
+    adb.kill()
+    adb.start()
+    adb.await_state(phone.serial, "device")
+
+
+def test_the_same_seed_gives_the_same_faults() -> None:
+    first, second = random.Random(5), random.Random(5)
+    assert [random_fault(first) for _ in range(50)] == [random_fault(second) for _ in range(50)]
+
+
+def test_a_spec_survives_its_way_to_the_phone() -> None:
+    spec = PhoneSpec(
+        cores=(Core(1, 2), Core(3, 4)),
+        thermal=Thermal(ambient_celsius=30.0),
+        battery=Battery(current_sign=-1),
+    )
+    assert PhoneSpec.from_json(spec.to_json()) == spec
+
+
+# --- nothing stays -------------------------------------------------------------------------------
+
+KILLED = """
+import time
+from tests.virtual_phone import AdbServer, VirtualPhone
+with AdbServer() as adb, VirtualPhone() as phone:
+    phone.plug_in(adb)
+    adb.run("-s", phone.serial, "shell", "sleep 4242 >/dev/null 2>&1 </dev/null &")
+    print(adb.port, phone.port, adb._home, phone._folder, phone._process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_stays_of_a_test_that_was_killed(adb: AdbServer) -> None:
+    child = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    port, _, home, folder, pid = child.stdout.readline().split()
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    await_truth(lambda: not Path(home).exists() and not Path(folder).exists())
+    await_truth(lambda: not Path(f"/proc/{pid}").exists())
+    everything = [
+        path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+    ]
+    assert not any(b"4242" in command for command in everything)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(port))) != 0
+
+
+def test_the_command_prints_what_to_type() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "tests.virtual_phone", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "start" in help_text.stdout
+    assert "fault" in help_text.stdout
