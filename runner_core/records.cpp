@@ -97,7 +97,8 @@ RecordWriter::RecordWriter(const std::string& result_path)
 }
 
 RecordWriter::~RecordWriter() {
-  if (file_ >= 0) close(file_);
+  close(file_);
+  if (!finished_) unlink(partial_path_.c_str());
 }
 
 void RecordWriter::append(const char* text, size_t size) {
@@ -124,6 +125,7 @@ void RecordWriter::finish(bool ok, int64_t time_ns) {
   if (fsync(file_) != 0 || rename(partial_path_.c_str(), result_path_.c_str()) != 0) {
     throw StorageError("cannot finish " + result_path_ + ": " + std::strerror(errno));
   }
+  finished_ = true;
   flush_folder(folder_.c_str());
 }
 
@@ -142,8 +144,6 @@ void RecordWriter::finish_in_signal_handler(const char* signal_name, const char*
   if (!write_all(file_, end.text(), end.size()) || fsync(file_) != 0) return;
   if (rename(partial_path_.c_str(), result_path_.c_str()) == 0) flush_folder(folder_.c_str());
 }
-
-void RecordWriter::discard() { unlink(partial_path_.c_str()); }
 
 uint32_t crc32(uint32_t crc, const char* bytes, size_t size) {
   crc = ~crc;

@@ -14,7 +14,8 @@ namespace phonebench {
 
 constexpr int kRecordVersion = 1;
 
-// Appends records to RESULT.partial; `finish` makes it RESULT. All throw StorageError.
+// Appends records to RESULT.partial; `finish` makes it RESULT. A writer that goes without having
+// finished takes the file along: the disk is full. All throw StorageError.
 class RecordWriter {
  public:
   explicit RecordWriter(const std::string& result_path);
@@ -31,9 +32,6 @@ class RecordWriter {
   // what was completely written before.
   void finish_in_signal_handler(const char* signal_name, const char* phase, int64_t time_ns);
 
-  // Leave nothing behind (the disk is full).
-  void discard();
-
  private:
   struct Committed {
     uint64_t bytes = 0;
@@ -47,6 +45,7 @@ class RecordWriter {
   std::string partial_path_;
   std::string folder_;
   int file_ = -1;
+  bool finished_ = false;
   // Two, and which of them holds: a signal between two stores still finds a consistent one.
   Committed committed_[2];
   std::atomic<int> current_{0};
