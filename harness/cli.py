@@ -103,11 +103,14 @@ def devices(as_json: _Json = False) -> None:
     from harness import devices as attached
     from harness.console import devices_table, show
 
-    infos = attached.discover()
+    seen = attached.discover()
     if as_json:
-        _print_json([info.model_dump() for info in infos])
+        rows = [
+            (found, found.info.model_dump() if found.info else {"id": found.id}) for found in seen
+        ]
+        _print_json([{**row, "state": found.state, "advice": found.advice} for found, row in rows])
     else:
-        show(devices_table(infos))
+        show(devices_table(seen))
 
 
 @app.command(epilog="Example: phonebench init my-plan.toml")

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import sweep
+from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
-from harness.ledger import DeviceInfo
 from harness.plan import Plan
 from harness.report.cases import CaseSummary, SweepSummary
 from harness.report.numbers import (
@@ -48,10 +48,14 @@ def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -
     return table
 
 
-def devices_table(infos: Sequence[DeviceInfo]) -> RenderableType:
+def devices_table(seen: Sequence[Attached]) -> RenderableType:
     """Show devices, a row each; the first column is the name to use."""
     table = _table("device", "what it is", "ABI", "cores", "memory", right=("cores", "memory"))
-    for info in infos:
+    for found in seen:
+        if found.info is None:
+            table.add_row(Text(found.id), Text(f"{found.state}. {found.advice}", style="yellow"))
+            continue
+        info = found.info
         cells = (info.id, info.name, info.abi, str(info.cores), megabytes(info.memory_total_bytes))
         table.add_row(*map(Text, cells))
     return table

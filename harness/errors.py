@@ -64,6 +64,10 @@ class CommandTimeout(DeviceError):
     """A command on the device did not end in time."""
 
 
+class Stopped(HarnessError):
+    """The user wants to stop: what runs is ended in good order."""
+
+
 class RunnerError(HarnessError):
     """The runner started and did not deliver a good result."""
 

@@ -21,6 +21,7 @@ from harness.errors import (
     RunnerCrashed,
     RunnerFailed,
     RunnerTimeout,
+    Stopped,
     WrongOutput,
 )
 from harness.export.artifact import Artifact, ExportedModel, Fidelity
@@ -30,6 +31,7 @@ from harness.ledger import LaunchError, LedgerEntry, PlannedLaunch, Status
 from harness.plan import Case, Measure, Plan
 from harness.records import Interrupted, LaunchRecord, parse_record
 from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 # Loading may take minutes on a slow phone; the loops have limits of their own.
 _PATIENCE_SECONDS = 120.0
@@ -63,11 +65,11 @@ class Finished:
     record: bytes | None
 
 
-def run_launch(device: Device, pack: RuntimePack, order: Order) -> Finished:
+def run_launch(device: Device, pack: RuntimePack, order: Order, stop: Stop) -> Finished:
     """Run one launch to its end, or take up again one that an earlier host started.
 
     What it leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. Raises DeviceLost, and lets KeyboardInterrupt pass with the job killed.
+    result is safe. Raises DeviceLost, and Stopped with the job killed.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
     before = after = None
@@ -77,10 +79,10 @@ def run_launch(device: Device, pack: RuntimePack, order: Order) -> Finished:
         before = device.conditions()
         if device.poll(order.key).state == "absent":
             device.start(make_job(device, order), pack)
-        status = _wait(device, order)
+        status = _wait(device, order, stop)
         result = device.fetch(order.key)
         after = device.conditions()
-    except (DeviceLost, KeyboardInterrupt):
+    except (DeviceLost, Stopped):
         raise
     except HarnessError as error:
         problem = error
@@ -119,14 +121,28 @@ def interrupted_entry(device: str, order: Order, error: LaunchError) -> LedgerEn
     )
 
 
-def make_job(device: Device, order: Order) -> Job:
-    """Stage what the launch needs and write its job, in the device's own paths."""
-    measure, case = order.plan.measure, order.case
-    model, artifact, measured_pass = order.model, order.artifact, order.planned.measured_pass
+def stage_files(device: Device, order: Order) -> tuple[str, str]:
+    """Bring the launch's artifact and check inputs to the device; return their paths there."""
+    model, artifact = order.model, order.artifact
     assert artifact.path is not None
     assert artifact.manifest is not None
     assert model.checks_path is not None
-    checks_file = device.stage(model.checks_path, model.checks_sha256)
+    return (
+        device.stage(artifact.path, artifact.manifest.sha256),
+        device.stage(model.checks_path, model.checks_sha256),
+    )
+
+
+def make_job(device: Device, order: Order) -> Job:
+    """Write the launch's job, in the device's own paths."""
+    measure, case = order.plan.measure, order.case
+    model, manifest, measured_pass = (
+        order.model,
+        order.artifact.manifest,
+        order.planned.measured_pass,
+    )
+    assert manifest is not None
+    model_file, checks_file = stage_files(device, order)
     checks = tuple(
         tuple(
             TensorSource(
@@ -140,11 +156,11 @@ def make_job(device: Device, order: Order) -> Job:
         launch=order.key,
         engine=case.engine,
         measured_pass=measured_pass,
-        model_file=device.stage(artifact.path, artifact.manifest.sha256),
+        model_file=model_file,
         threads=case.threads,
-        affinity=parse_cores(case.affinity),
+        affinity=_resolve_cores(device, case.affinity),
         memory_format=case.variant.memory_format,
-        quantized_engine=artifact.manifest.quantized_engine,
+        quantized_engine=manifest.quantized_engine,
         inputs=checks[0],
         checks=checks,
         warm_loads=measure.warm_loads if measured_pass == "latency" else 0,
@@ -154,10 +170,17 @@ def make_job(device: Device, order: Order) -> Job:
     )
 
 
-def parse_cores(affinity: str) -> tuple[int, ...] | None:
-    """Return the cores of "0,2-3" as (0, 2, 3); None for "all"."""
+def _resolve_cores(device: Device, affinity: str) -> tuple[int, ...] | None:
+    """Return the cores that an affinity means on this device; None for "all"."""
     if affinity == "all":
         return None
+    if affinity in ("big", "little"):
+        return device.resolve_cores(affinity)
+    return parse_cores(affinity)
+
+
+def parse_cores(affinity: str) -> tuple[int, ...]:
+    """Return the cores of "0,2-3" as (0, 2, 3)."""
     cores: set[int] = set()
     for part in affinity.split(","):
         first, _, last = part.partition("-")
@@ -185,12 +208,14 @@ def _steady(measure: Measure, measured_pass: Pass) -> Loop:
     )
 
 
-def _wait(device: Device, order: Order) -> JobStatus:
+def _wait(device: Device, order: Order, stop: Stop) -> JobStatus:
     measure = order.plan.measure
     limit = measure.timeout_seconds or _PATIENCE_SECONDS + 2 * measure.max_seconds
     try:
-        status = device.wait(order.key, limit)
-    except KeyboardInterrupt:
+        status = device.wait(order.key, limit, stop)
+        if stop.is_set() and status.state == "running":
+            raise Stopped("the user wants to stop")
+    except Stopped:
         device.kill(order.key)
         raise
     if status.state == "running":

@@ -10,6 +10,7 @@ The files are the database; every table is derived from them. Not here: running 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -52,7 +53,8 @@ class DeviceInfo(_Model):
 class Conditions(_Model):
     """The state of a device at one moment. None: this device does not tell.
 
-    `load_1min` is the kernel's load average; clocks are per core, in core order.
+    `load_1min` is the kernel's load average; clocks are per core, in core order. `thermal_status`
+    is Android's: 0 none, 1 light, 2 moderate, 3 severe, up to 6 shutdown.
     """
 
     unix: float
@@ -61,6 +63,9 @@ class Conditions(_Model):
     temperature_celsius: float | None = None
     clocks_khz: tuple[int, ...] | None = None
     governor: str | None = None
+    battery_percent: float | None = None
+    charging: bool | None = None
+    thermal_status: int | None = None
 
 
 class Host(_Model):
@@ -210,6 +215,8 @@ def append_entry(folder: Path, entry: LedgerEntry) -> None:
     path = folder / "ledger.jsonl"
     line = entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
     with _storage(path), path.open("ab+") as ledger:
+        fcntl.flock(ledger, fcntl.LOCK_EX)  # several devices write at once
+        ledger.seek(0, os.SEEK_END)
         if ledger.tell() > 0:
             ledger.seek(-1, os.SEEK_END)
             if ledger.read(1) != b"\n":

@@ -72,8 +72,10 @@ class Matrix(_Section):
     @classmethod
     def _affinities_are_known(cls, affinities: tuple[str, ...]) -> tuple[str, ...]:
         for affinity in affinities:
-            if affinity != "all" and not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", affinity):
-                raise ValueError(f'{affinity!r} is neither "all" nor a list of cores like "0,2-3"')
+            if not re.fullmatch(r"all|big|little|\d+(-\d+)?(,\d+(-\d+)?)*", affinity):
+                raise ValueError(
+                    f'{affinity!r} is none of "all", "big", "little", or cores like "0,2-3"'
+                )
         return affinities
 
     @model_validator(mode="after")
@@ -163,6 +165,19 @@ class Export(_Section):
     quantized_engine: Literal["qnnpack", "x86", "onednn", "fbgemm"] = "qnnpack"
 
 
+class DeviceSettings(_Section):
+    """What is changed on phones while they are measured, and put back afterwards.
+
+    `fixed_performance` (Android 11 and later) holds clocks at a point that can be sustained;
+    `governor` needs root.
+    """
+
+    stay_awake: bool = False
+    fixed_performance: bool = False
+    suspend_charging: bool = False
+    governor: str | None = Field(None, pattern=r"^[a-z_]+$")
+
+
 class Header(_Section):
     """The `[plan]` table."""
 
@@ -202,7 +217,7 @@ class Case:
         """A readable name, unique within a plan and safe in a file name."""
         parts = [self.variant.id, self.engine, f"t{self.threads}"]
         if self.affinity != "all":
-            parts.append(f"cpu{self.affinity.replace(',', '_')}")
+            parts.append(f"cpu-{self.affinity.replace(',', '_')}")
         return ".".join(parts)
 
 
@@ -217,6 +232,7 @@ class Plan(_Section):
     matrix: Matrix = Matrix()
     measure: Measure = Measure()
     export: Export = Export()
+    device: DeviceSettings = DeviceSettings()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -340,7 +356,7 @@ def _suggest(location: list[str]) -> str:
 
     sections: dict[str, type[BaseModel]] = {
         "plan": Header, "model": Model, "matrix": Matrix, "measure": Measure, "export": Export,
-        "inputs": InputSpec,
+        "inputs": InputSpec, "device": DeviceSettings,
     }  # fmt: skip
     owner = next((sections[part] for part in reversed(location[:-1]) if part in sections), Plan)
     close = difflib.get_close_matches(location[-1], owner.model_fields, n=1)

@@ -13,18 +13,27 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import tomli_w
 
 from harness.devices.base import Device
-from harness.errors import DeviceError, DeviceLost, HarnessError, SweepError
+from harness.errors import DeviceError, DeviceLost, Stopped, SweepError
 from harness.export.artifact import Artifact, ExportedModel
 from harness.job import Pass
-from harness.launch import Finished, Order, as_launch_error, interrupted_entry, run_launch
+from harness.launch import (
+    Finished,
+    Order,
+    as_launch_error,
+    interrupted_entry,
+    run_launch,
+    stage_files,
+)
 from harness.ledger import (
     SWEEP_VERSION,
     ArtifactsFile,
@@ -41,6 +50,7 @@ from harness.ledger import (
 )
 from harness.plan import Case, EngineName, Plan, slug
 from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 # Memory repeats well, and a profile is there to explain: neither needs every round.
 PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "profile": 1}
@@ -159,18 +169,32 @@ def check_same_plan(sweep: Sweep, plan: Plan) -> None:
 def run_sweep(folder: Path, tools: Tools) -> bool:
     """Run what the sweep's ledger lacks. Returns whether every launch now has a good end.
 
-    Raises KeyboardInterrupt after an orderly stop, and StorageError when the folder cannot be
-    written; in both cases the folder can be resumed.
+    Devices are prepared one after the other, then measured in parallel: so nothing is pushed while
+    something is measured. Raises KeyboardInterrupt after an orderly stop, and StorageError when
+    the folder cannot be written; in both cases the folder can be resumed.
     """
-    with _locked(folder):
+    with _locked(folder), closing(Stop()) as stop, ExitStack() as devices:
         sweep = read_sweep(folder)
         models = _artifacts(sweep, tools)
-        for info in sweep.file.devices:
-            try:
-                _run_device(sweep, models, info, tools)
-            except DeviceError as error:
-                tools.warn(f"{info.id}: {error}")
+        visits = [_prepare(sweep, models, info, tools, devices) for info in sweep.file.devices]
+        ready = [visit for visit in visits if visit is not None]
+        _in_parallel([partial(_measure, sweep, visit, tools, stop) for visit in ready], stop)
     return is_complete(read_sweep(folder))
+
+
+def _in_parallel(works: Sequence[Callable[[], None]], stop: Stop) -> None:
+    """Do all works at once. What goes wrong in one, or Ctrl-C, stops the others in good order."""
+    if not works:
+        return
+    with ThreadPoolExecutor(max_workers=len(works)) as pool:
+        futures = [pool.submit(work) for work in works]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            if any(not future.done() or future.exception() for future in futures):
+                stop.set()
+    for future in futures:
+        future.result()
 
 
 def is_complete(sweep: Sweep) -> bool:
@@ -221,44 +245,83 @@ def _digest(artifact: Artifact) -> str:
     return artifact.manifest.sha256 if artifact.manifest else artifact.status
 
 
-def _run_device(
-    sweep: Sweep, models: Sequence[ExportedModel], info: DeviceInfo, tools: Tools
-) -> None:
+@dataclass(frozen=True)
+class _Visit:
+    """One device's part of a sweep: all that it needs is on it."""
+
+    device: Device
+    orders: Sequence[Order]
+    packs: dict[EngineName, RuntimePack]
+
+
+def _prepare(
+    sweep: Sweep,
+    models: Sequence[ExportedModel],
+    info: DeviceInfo,
+    tools: Tools,
+    devices: ExitStack,
+) -> _Visit | None:
+    """Open a device and bring all it needs to it; None if nothing is left to do, or it fails.
+
+    The device is left as it was found when `devices` closes.
+    """
     orders, skipped = _orders(sweep, models, info.id)
     for entry in skipped:
         append_entry(sweep.folder, entry)
     if not orders:
-        return
-    device = tools.open_device(info, f"sweep {sweep.file.id}")
+        return None
     try:
-        if device.info.fingerprint != info.fingerprint:
-            raise DeviceError(
-                f"{info.id} is not the device that this sweep began on: {device.info.name} now, "
-                f"{info.name} then",
-                "Attach that device again, or start a new sweep.",
-            )
-        _run_orders(sweep, orders, device, tools)
+        device = tools.open_device(info, f"sweep {sweep.file.id}")
+        devices.callback(_leave, device, tools)
+        _check_same_device(device, info)
+        device.apply(sweep.file.plan.device)
+        engines = dict.fromkeys(order.case.engine for order in orders)
+        packs = {engine: tools.runtime_pack(engine, info.abi) for engine in engines}
+        for pack in packs.values():
+            device.install(pack)
+        for order in orders:
+            stage_files(device, order)
+        _clear(sweep, orders, device)
+    except DeviceError as error:
+        tools.warn(str(error))
+        return None
+    return _Visit(device, orders, packs)
+
+
+def _check_same_device(device: Device, info: DeviceInfo) -> None:
+    if device.info.fingerprint != info.fingerprint:
+        raise DeviceError(
+            f"{info.id} is not the device that this sweep began on: {device.info.name} now, "
+            f"{info.name} then",
+            "Attach that device again, or start a new sweep.",
+        )
+
+
+def _leave(device: Device, tools: Tools) -> None:
+    """Leave a device as it was found; trouble with that must not hide an earlier error."""
+    try:
+        device.restore()
+    except DeviceError as error:
+        tools.warn(str(error))
     finally:
-        try:
-            device.restore()
-        finally:
-            device.close()
+        device.close()
 
 
-def _run_orders(sweep: Sweep, orders: Sequence[Order], device: Device, tools: Tools) -> None:
-    packs = {
-        engine: tools.runtime_pack(engine, device.info.abi)
-        for engine in dict.fromkeys(order.case.engine for order in orders)
-    }
-    for pack in packs.values():
-        device.install(pack)
-    _clear(sweep, orders, device)
-    pace = _Pace(orders)
-    for number, order in enumerate(orders):
-        tools.observe(pace.progress(device.info.id, number, order))
-        entry = _run_order(sweep.folder, order, device, packs[order.case.engine])
-        pace.note(order, entry)
-        tools.observe(pace.progress(device.info.id, number + 1, order, entry))
+def _measure(sweep: Sweep, visit: _Visit, tools: Tools, stop: Stop) -> None:
+    """Run all launches of one device; it may go away for good, and the others go on."""
+    device, pace = visit.device, _Pace(visit.orders)
+    try:
+        for number, order in enumerate(visit.orders):
+            if stop.is_set():
+                return
+            tools.observe(pace.progress(device.info.id, number, order))
+            entry = _run_order(sweep.folder, order, device, visit.packs[order.case.engine], stop)
+            pace.note(order, entry)
+            tools.observe(pace.progress(device.info.id, number + 1, order, entry))
+    except Stopped:
+        return
+    except DeviceError as error:
+        tools.warn(str(error))
 
 
 def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> None:
@@ -269,21 +332,25 @@ def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> None:
             device.forget(job)
 
 
-def _run_order(folder: Path, order: Order, device: Device, pack: RuntimePack) -> LedgerEntry:
+def _run_order(
+    folder: Path, order: Order, device: Device, pack: RuntimePack, stop: Stop
+) -> LedgerEntry:
     """Run one launch, again if it was interrupted; every attempt gets its line in the ledger."""
     order = _take_up(device, order)
-    entry = _attempt(folder, order, device, pack)
+    entry = _attempt(folder, order, device, pack, stop)
     if entry.status == "interrupted":
-        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), device, pack)
+        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), device, pack, stop)
     return entry
 
 
-def _attempt(folder: Path, order: Order, device: Device, pack: RuntimePack) -> LedgerEntry:
+def _attempt(
+    folder: Path, order: Order, device: Device, pack: RuntimePack, stop: Stop
+) -> LedgerEntry:
     try:
-        finished = run_launch(device, pack, order)
-    except (DeviceLost, KeyboardInterrupt) as error:
-        append_entry(folder, interrupted_entry(device.info.id, order, _reason(error)))
-        if isinstance(error, KeyboardInterrupt):
+        finished = run_launch(device, pack, order, stop)
+    except (DeviceLost, Stopped) as error:
+        append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
+        if isinstance(error, Stopped):
             device.forget(order.key)
         raise
     entry = _keep(folder, finished)
@@ -300,12 +367,6 @@ def _take_up(device: Device, order: Order) -> Order:
 
 def _previous(order: Order) -> Order:
     return replace(order, attempt=order.attempt - 1)
-
-
-def _reason(error: BaseException) -> LaunchError:
-    if isinstance(error, HarnessError):
-        return as_launch_error(error)
-    return LaunchError(kind="Interrupted", message="the user interrupted the sweep")
 
 
 def _keep(folder: Path, finished: Finished) -> LedgerEntry:

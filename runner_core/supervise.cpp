@@ -1,16 +1,21 @@
 // Starts a runner so that it outlives whoever asked for it, and notes how it ended.
 //
 //   supervise RESULT_DIR -- RUNNER ARGS...
+//   supervise --await RESULT_DIR SECONDS
 //
-// RESULT_DIR/pid     this process: "PID START_TICKS" (the start time tells a recycled id). It leads
-// a
-//                    process group that holds the runner too: kill -PID ends both
+// RESULT_DIR/pid     this process: "PID START_TICKS" (the start time tells a recycled id). It
+//                    leads a process group that holds the runner too: kill -PID ends both
 // RESULT_DIR/stdout, RESULT_DIR/stderr
 // RESULT_DIR/exit    how it ended; appears whole, and only after the runner is gone
 //
+// The second form sleeps until RESULT_DIR/exit is there (0) or the time is over (1), so that a host
+// can wait over one connection without a process that polls beside what is being measured.
+//
 // Plain C calls only: it is linked statically and must cost next to nothing.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -104,11 +109,34 @@ void redirect(int descriptor, const char* name) {
   _exit(127);
 }
 
+// Returns 0 once DIR/exit is there, 1 when the time is over or DIR is gone.
+int await_exit(const char* dir, double seconds) {
+  if (chdir(dir) != 0) fail("enter", dir);
+  const int watch = inotify_init1(IN_CLOEXEC);
+  if (watch < 0 || inotify_add_watch(watch, ".", IN_MOVED_TO | IN_DELETE_SELF) < 0)
+    fail("watch", dir);
+  const int64_t deadline = now_ns() + static_cast<int64_t>(seconds * 1e9);
+  // Looked for after the watch began: it cannot appear unseen in between.
+  while (access("exit", F_OK) != 0) {
+    const int64_t left_ms = (deadline - now_ns()) / 1000000;
+    pollfd ready{watch, POLLIN, 0};
+    if (left_ms <= 0 || access(".", F_OK) != 0) return 1;
+    if (poll(&ready, 1, static_cast<int>(left_ms)) > 0) {
+      char events[4096];
+      if (read(watch, events, sizeof(events)) < 0 && errno != EINTR) fail("watch", dir);
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::strcmp(argv[1], "--await") == 0) return await_exit(argv[2], atof(argv[3]));
   if (argc < 4 || std::strcmp(argv[2], "--") != 0) {
-    std::fprintf(stderr, "usage: %s RESULT_DIR -- RUNNER ARGS...\n", argv[0]);
+    std::fprintf(stderr,
+                 "usage: %s RESULT_DIR -- RUNNER ARGS...\n       %s --await RESULT_DIR SECONDS\n",
+                 argv[0], argv[0]);
     return 2;
   }
   setsid();  // refused only to the leader of a group, and leading one is what matters here

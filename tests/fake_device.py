@@ -18,6 +18,7 @@ from harness.devices.base import JobExit, JobResult, JobStatus
 from harness.errors import CommandFailed
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo
+from harness.plan import DeviceSettings
 from harness.records import (
     RECORD_VERSION,
     Clock,
@@ -31,6 +32,7 @@ from harness.records import (
     SeenDevice,
 )
 from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 OUTPUT = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
 """What the fake model answers to every check sample."""
@@ -149,9 +151,16 @@ class FakeDevice:
     restored: int = 0
     closed: int = 0
     waits: int = 0
+    hangs: bool = False
 
     def conditions(self) -> Conditions:
         return Conditions(unix=0.0, load_1min=0.0)
+
+    def apply(self, settings: DeviceSettings) -> None:
+        pass
+
+    def resolve_cores(self, affinity: str) -> tuple[int, ...]:
+        return (0,)
 
     def stage(self, path: Path, sha256: str) -> str:
         return str(path)
@@ -171,9 +180,12 @@ class FakeDevice:
     def poll(self, launch: str) -> JobStatus:
         return self.storage.jobs.get(launch, JobStatus("absent"))
 
-    def wait(self, launch: str, seconds: float) -> JobStatus:
+    def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
         self.waits += 1
         self.on_wait(self.waits)
+        if self.hangs:
+            stop.wait_for(None, 10)
+            return JobStatus("running")
         return self.poll(launch)
 
     def kill(self, launch: str) -> None:

@@ -16,6 +16,7 @@ from harness.devices.local import LocalDevice, discover, open_device
 from harness.errors import DeviceError, DeviceNotFound
 from harness.job import Job, Loop, TensorSource
 from harness.runtimes import RuntimePack, build_local
+from harness.stop import Stop
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def test_a_job_runs_to_its_end_and_leaves_its_result(
 ) -> None:
     assert device.poll("a").state == "absent"
     device.start(job("a"), pack_of(supervise, tmp_path, 'cp "$1" "$2"; echo words >&2; exit 3'))
-    status = device.wait("a", 10)
+    status = device.wait("a", 10, Stop())
     assert status.state == "finished"
     assert status.exit is not None
     assert (status.exit.exit_code, status.exit.signal) == (3, None)
@@ -90,7 +91,7 @@ def test_a_runner_that_is_killed_is_finished_by_that_signal(
     device: LocalDevice, supervise: Path, tmp_path: Path
 ) -> None:
     device.start(job("a"), pack_of(supervise, tmp_path, "kill -9 $$"))
-    status = device.wait("a", 10)
+    status = device.wait("a", 10, Stop())
     assert status.exit is not None
     assert status.exit.signal == 9
 
@@ -103,7 +104,7 @@ def test_killing_a_job_ends_its_children_too(
     device.start(job("a"), pack_of(supervise, tmp_path, script))
     while not note.exists():
         time.sleep(0.01)
-    assert device.wait("a", 0.05).state == "running"
+    assert device.wait("a", 0.05, Stop()).state == "running"
     device.kill("a")
     assert device.poll("a").state in ("finished", "vanished")
     assert not _runs(int(note.read_text()))
@@ -120,10 +121,11 @@ def test_a_job_outlives_a_host_that_is_killed_and_is_collected_by_the_next(
         "from harness.devices.local import LocalDevice\n"
         "from harness.job import Job\n"
         "from harness.runtimes import RuntimePack\n"
+        "from harness.stop import Stop\n"
         f"device = LocalDevice(Path({str(folder)!r}), 'the first host')\n"
         f"job = Job.model_validate_json({job('a').model_dump_json()!r})\n"
         f"device.start(job, RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"
-        "device.wait('a', 0.2)\n"
+        "device.wait('a', 0.2, Stop())\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=False)
@@ -131,7 +133,7 @@ def test_a_job_outlives_a_host_that_is_killed_and_is_collected_by_the_next(
     second = LocalDevice(folder, "the second host")
     try:
         assert second.poll("a").state == "running"
-        assert second.wait("a", 10).state == "finished"
+        assert second.wait("a", 10, Stop()).state == "finished"
         assert second.fetch("a").record == b"late\n"
     finally:
         second.close()
@@ -147,7 +149,7 @@ def test_a_job_whose_processes_are_all_killed_has_vanished(
     runner = int((tmp_path / "device/jobs/a/pid").read_text().split()[0])
     os.kill(child.pid, signal.SIGKILL)
     os.killpg(runner, signal.SIGKILL)
-    assert device.wait("a", 10).state == "vanished"
+    assert device.wait("a", 10, Stop()).state == "vanished"
 
 
 def test_one_harness_at_a_time_holds_this_computer(tmp_path: Path) -> None:
@@ -161,8 +163,10 @@ def test_one_harness_at_a_time_holds_this_computer(tmp_path: Path) -> None:
 
 
 def test_this_computer_is_the_same_device_every_time(own_cache: Path) -> None:
-    (one,), (other,) = discover(), discover()
-    assert one == other
+    (first,), (second,) = discover(), discover()
+    assert first == second
+    one = first.info
+    assert one is not None
     assert one.cores >= 1
     assert one.memory_total_bytes > 0
     device = open_device("local", "a test")

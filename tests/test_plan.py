@@ -60,7 +60,7 @@ def test_a_models_own_list_replaces_the_matrixs() -> None:
         ("[1, 3, 8, 8]", "[1, 0, 8, 8]", "model[0].inputs[0].shape[1]: "),
         ("[matrix]", "[matrics]", "matrics: unknown key; did you mean 'matrix'?"),
         ('name = "net"', 'name = "a\\nb"', "model[0].name: must be printable"),
-        ("[matrix]", '[matrix]\naffinity = ["fast"]', "'fast' is neither"),
+        ("[matrix]", '[matrix]\naffinity = ["fast"]', "'fast' is none of"),
         ("[matrix]", '[matrix]\nengine = ["tflite"]', "matrix.engine[0]: "),
         ("[matrix]", "[measure]\nmax_iterations = 3\n[matrix]", "max_iterations must not be below"),
         ("[matrix]", '[measure]\ncalibration = "x"\n[matrix]', "measure.calibration: unknown key"),

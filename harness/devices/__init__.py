@@ -1,6 +1,7 @@
 """Devices: one module a transport, all with the shape of `base.py`.
 
-A new transport is one module and one line in `TRANSPORTS`.
+A new transport is one module and one line in `TRANSPORTS`. A transport's own module is imported
+when it is first needed: a run on this computer must not start an adb server.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.devices import local
 from harness.errors import DeviceNotFound
 
 if TYPE_CHECKING:
-    from harness.devices.base import Device
+    from harness.devices.base import Attached, Device
     from harness.ledger import DeviceInfo
 
 
@@ -24,32 +24,69 @@ class Transport:
     `open_device(id, purpose)` raises DeviceNotFound, or DeviceError if another host holds it.
     """
 
-    discover: Callable[[], Sequence[DeviceInfo]]
+    discover: Callable[[], Sequence[Attached]]
     open_device: Callable[[str, str], Device]
 
 
-TRANSPORTS: dict[str, Transport] = {
-    "local": Transport(local.discover, local.open_device),
-}
+def _local() -> Transport:
+    from harness.devices import local
+
+    return Transport(local.discover, local.open_device)
 
 
-def discover() -> list[DeviceInfo]:
-    """List every device that can be reached now, in the order of the transports."""
-    return [info for transport in TRANSPORTS.values() for info in transport.discover()]
+def _android() -> Transport:
+    from harness.devices import android
+
+    return Transport(android.discover, android.open_device)
+
+
+TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": _local, "android": _android}
+ALL_PHONES = "all"
+
+
+def discover() -> list[Attached]:
+    """List every device that can be seen now, in the order of the transports."""
+    return [found for transport in TRANSPORTS.values() for found in transport().discover()]
 
 
 def find_devices(names: Sequence[str]) -> list[DeviceInfo]:
-    """Return the named devices, in that order. Raises DeviceNotFound, naming those attached."""
-    attached = {info.id: info for info in discover()}
-    for name in names:
-        if name not in attached:
-            raise DeviceNotFound(
-                f"no device {name!r} is attached; attached: {', '.join(attached)}",
-                "`phonebench devices` lists what can be used.",
-            )
-    return [attached[name] for name in names]
+    """Return the named devices, in that order; "all" is every phone that is ready.
+
+    Raises DeviceNotFound, naming those attached or what is wrong with the one that was named.
+    """
+    wanted = list(dict.fromkeys(names))
+    seen: list[Attached] = []
+    for transport in TRANSPORTS.values():
+        # "local" alone asks nobody else.
+        if not {found.id for found in seen}.issuperset(wanted):
+            seen += transport().discover()
+    infos: list[DeviceInfo] = []
+    for name in wanted:
+        infos += _phones(seen) if name == ALL_PHONES else [_pick(name, seen)]
+    return infos
+
+
+def _phones(seen: Sequence[Attached]) -> list[DeviceInfo]:
+    phones = [found.info for found in seen if found.info and found.info.kind != "local"]
+    if not phones:
+        raise DeviceNotFound(
+            "no phone is ready to be measured", "`phonebench devices` tells what is attached."
+        )
+    return phones
+
+
+def _pick(name: str, seen: Sequence[Attached]) -> DeviceInfo:
+    found = next((found for found in seen if found.id == name), None)
+    if found is None:
+        raise DeviceNotFound(
+            f"no device {name!r} is attached; attached: {', '.join(f.id for f in seen)}",
+            "`phonebench devices` lists what can be used.",
+        )
+    if found.info is None:
+        raise DeviceNotFound(f"{name} cannot be used: it is {found.state}", found.advice)
+    return found.info
 
 
 def open_device(info: DeviceInfo, purpose: str) -> Device:
     """Open a device for use; `purpose` is shown to whoever else wants it meanwhile."""
-    return TRANSPORTS[info.kind].open_device(info.id, purpose)
+    return TRANSPORTS[info.kind]().open_device(info.id, purpose)

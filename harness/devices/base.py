@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo
+from harness.plan import DeviceSettings
 from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 
 class JobExit(BaseModel):
@@ -55,6 +57,16 @@ class JobResult:
     stderr_tail: str
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A device that can be seen. Without `info` it cannot be used, and `advice` says what to do."""
+
+    id: str
+    state: str
+    advice: str = ""
+    info: DeviceInfo | None = None
+
+
 class Device(Protocol):
     """One phone, or this computer. Errors are DeviceError; DeviceLost when it went away."""
 
@@ -64,6 +76,12 @@ class Device(Protocol):
 
     def conditions(self) -> Conditions:
         """Read the state of the device now. What it does not tell is None."""
+
+    def apply(self, settings: DeviceSettings) -> None:
+        """Change the device's settings, each noted on the device before, for `restore`."""
+
+    def resolve_cores(self, affinity: str) -> tuple[int, ...]:
+        """Return the cores that "big" or "little" names; CommandFailed if it has no such groups."""
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the device, unless a file of that hash is there; return its path."""
@@ -77,8 +95,11 @@ class Device(Protocol):
     def poll(self, launch: str) -> JobStatus:
         """Tell where a job stands, also one that an earlier host started."""
 
-    def wait(self, launch: str, seconds: float) -> JobStatus:
-        """Wait until a job no longer runs, at most `seconds`; return where it stands then."""
+    def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
+        """Wait until a job no longer runs, at most `seconds`; return where it stands then.
+
+        When `stop` is set it returns at once, or raises Stopped.
+        """
 
     def kill(self, launch: str) -> None:
         """End a job with all its processes, and return when it is gone."""

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import platform
-import select
 import shutil
 import signal
 import subprocess
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.cache import cache_folder
-from harness.devices.base import JobExit, JobResult, JobStatus
-from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, StorageError
+from harness.devices.base import Attached, JobExit, JobResult, JobStatus
+from harness.errors import CommandFailed, CommandTimeout, DeviceError, DeviceNotFound, StorageError
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo, write_whole
+from harness.plan import DeviceSettings
 from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 _NAME = "local"
 _POLL_SECONDS = 0.02
@@ -37,9 +38,9 @@ _START_GRACE_SECONDS = 2.0
 _T = TypeVar("_T")
 
 
-def discover() -> list[DeviceInfo]:
+def discover() -> list[Attached]:
     """List this computer."""
-    return [_identify()]
+    return [Attached(_NAME, "ready", info=_identify())]
 
 
 def open_device(device: str, purpose: str) -> LocalDevice:
@@ -83,6 +84,21 @@ class LocalDevice:
             governor=_read(cpufreq[0] / "scaling_governor", str.strip) if cpufreq else None,
         )
 
+    def apply(self, settings: DeviceSettings) -> None:
+        """Change nothing: these settings are a phone's."""
+
+    def resolve_cores(self, affinity: str) -> tuple[int, ...]:
+        """Return the cores of the highest ("big") or lowest ("little") clock."""
+        cores = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"), key=_cpu_number)
+        clocks = {_cpu_number(c): _read(c / "cpuinfo_max_freq", int) or 0 for c in cores}
+        if len(set(clocks.values())) < 2:
+            raise CommandFailed(
+                f"this computer has no {affinity} cores: all its cores are alike",
+                'Use affinity "all", or name cores by their numbers.',
+            )
+        wanted = (max if affinity == "big" else min)(clocks.values())
+        return tuple(number for number, khz in clocks.items() if khz == wanted)
+
     def stage(self, path: Path, sha256: str) -> str:  # noqa: ARG002 - the file is here already
         """Return the file's own path: nothing has to be sent."""
         return str(path.resolve())
@@ -124,21 +140,22 @@ class LocalDevice:
             return JobStatus("running")
         return JobStatus("running" if process is None and _is_young(folder) else "vanished")
 
-    def wait(self, launch: str, seconds: float) -> JobStatus:
+    def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
         """Wait for a job to end; own jobs wake this process at once, others are polled."""
         deadline = time.monotonic() + seconds
         child = self._children.get(launch)
         if child is not None and child.poll() is None:
             descriptor = os.pidfd_open(child.pid)
             try:
-                poll = select.poll()
-                poll.register(descriptor, select.POLLIN)
-                poll.poll(max(0.0, seconds) * 1000)
+                stop.wait_for(descriptor, seconds)
             finally:
                 os.close(descriptor)
             child.poll()  # reaps it
-        while (status := self.poll(launch)).state == "running" and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        while (status := self.poll(launch)).state == "running":
+            left = deadline - time.monotonic()
+            if left <= 0 or stop.is_set():
+                break
+            stop.wait_for(None, min(left, _POLL_SECONDS))
         return status
 
     def kill(self, launch: str) -> None:
@@ -147,17 +164,25 @@ class LocalDevice:
         child = self._children.get(launch)
         if child is not None and child.poll() is None:
             child.terminate()
-            if self.wait(launch, 2.0).state != "running":
+            if not self._still_runs(launch, 2.0):
                 return
         process = _read_process(folder)
         if process is not None and _is_alive(*process):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process[0], signal.SIGKILL)
-        if self.wait(launch, 5.0).state == "running":
+        if self._still_runs(launch, 5.0):
             raise CommandTimeout(
                 f"the job in {folder} does not end, not even when killed",
                 f"Look at process {process[0] if process else 'unknown'}.",
             )
+
+    def _still_runs(self, launch: str, seconds: float) -> bool:
+        """Tell whether a job still runs after some time, at most."""
+        never = Stop()
+        try:
+            return self.wait(launch, seconds, never).state == "running"
+        finally:
+            never.close()
 
     def fetch(self, launch: str) -> JobResult:
         """Read what a job left: its whole result, else the part it came to write."""
