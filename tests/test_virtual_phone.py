@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ from tests.virtual_phone import (
     random_fault,
 )
 from tests.virtual_phone.image import missing_tools
+
+pytestmark = pytest.mark.slow
 
 SMALL = PhoneSpec(data_bytes=64 * 1024**2, boot_seconds=0.3, boot_completed_seconds=0.3)
 Shell = Callable[[VirtualPhone, str], subprocess.CompletedProcess[bytes]]
@@ -141,7 +144,6 @@ def test_a_pushed_file_comes_back_the_same(
     check_round_trip(adb, shared_phone, tmp_path, 20_000_001)
 
 
-@pytest.mark.slow
 def test_300_megabytes_come_back_the_same(
     adb: AdbServer, shared_phone: VirtualPhone, tmp_path: Path
 ) -> None:
@@ -277,9 +279,13 @@ def test_a_detached_process_outlives_the_connection(
     await_truth(lambda: lines() > before)
 
 
-def test_a_reboot_ends_processes_and_keeps_data(
-    adb: AdbServer, phone: VirtualPhone, shell: Shell
-) -> None:
+def test_a_reboot_ends_processes_and_keeps_data(adb: AdbServer, shell: Shell) -> None:
+    with VirtualPhone(replace(SMALL, boot_completed_seconds=4.0)) as phone:
+        phone.plug_in(adb)
+        check_reboot(adb, phone, shell)
+
+
+def check_reboot(adb: AdbServer, phone: VirtualPhone, shell: Shell) -> None:
     boot_id = "cat /proc/sys/kernel/random/boot_id"
     first = shell(phone, boot_id).stdout
     shell(phone, COUNT)
@@ -350,7 +356,6 @@ def test_a_program_that_brings_its_loader_runs(
     assert run_bundle(adb, phone, tmp_path, loader) == b"thrown on x86_64\n"
 
 
-@pytest.mark.slow
 def test_an_arm64_program_runs_on_an_arm64_phone(
     adb: AdbServer, shell: Shell, tmp_path: Path
 ) -> None:
@@ -527,12 +532,13 @@ def test_an_unplugged_phone_vanishes_and_returns_by_itself(
 def test_refused_connections_leave_the_present_one_alone(
     adb: AdbServer, phone: VirtualPhone, shell: Shell
 ) -> None:
-    phone.faults.add(Fault("refuse", seconds=1.0))
-    assert not phone.state()["present"]
-    assert phone.faults.struck()[0].kind == "refuse"
-    await_truth(lambda: bool(phone.state()["present"]))
-    adb.await_state(phone.serial, "device")
+    phone.faults.add(Fault("refuse"))
     assert shell(phone, "echo still here").stdout == b"still here\n"
+    phone.faults.add(Fault("drop"))
+    adb.await_state(phone.serial, "offline")
+    assert not phone.state()["listening"]
+    phone.faults.clear()
+    adb.await_state(phone.serial, "device")
 
 
 def test_a_stalled_link_goes_on(adb: AdbServer, phone: VirtualPhone, shell: Shell) -> None:
@@ -592,6 +598,23 @@ def test_the_phone_gets_over_a_killed_server(adb: AdbServer, phone: VirtualPhone
     adb.kill()
     adb.start()
     adb.await_state(phone.serial, "device")
+
+
+def test_the_phone_gets_over_random_faults(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell, tmp_path: Path
+) -> None:
+    file, rng = random_file(tmp_path / "file", 500_000), random.Random(11)
+    for _ in range(20):
+        shell(phone, COUNT)
+        phone.faults.add(random_fault(rng, process="count"))
+        push(adb, phone, file)
+        shell(phone, "sha256sum /data/local/tmp/file")
+        adb.await_state(phone.serial, "device")
+    phone.faults.clear()
+    await_truth(lambda: push(adb, phone, file).returncode == 0)
+    told = shell(phone, "sha256sum /data/local/tmp/file").stdout.split()[0].decode()
+    assert told == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert phone.altered() == {}
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:

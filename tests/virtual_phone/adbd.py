@@ -52,6 +52,7 @@ class VirtualAdbd:
         self._authorization: str = spec.authorization
         self._listener: asyncio.Server | None = None
         self._absences = 0
+        self._rebooting = False
         self._silences = 0
         self._on_service: list[Fault] = []
         self._corruptions: list[Fault] = []
@@ -179,7 +180,9 @@ class VirtualAdbd:
 
     def reboot(self) -> None:
         """Kill every process, keep /data, and come back."""
-        self._start(self._reboot())
+        if not self._rebooting:
+            self._rebooting = True
+            self._start(self._reboot())
 
     async def _reboot(self) -> None:
         self._leave()
@@ -191,6 +194,7 @@ class VirtualAdbd:
         await asyncio.sleep(self._spec.boot_seconds)
         self._sandbox.boot()
         self._write_sys()
+        self._rebooting = False
         self._return()
         _later(self._spec.boot_completed_seconds, self._state.booted)
 
@@ -350,7 +354,8 @@ class VirtualAdbd:
             "thermal_status": body.thermal_status,
             "charging": body.charging,
             "cable_in": body.cable_in,
-            "present": self._listener is not None,
+            "present": self._body.cable_in and not self._rebooting,
+            "listening": self._listener is not None,
             "silent": self._silences > 0,
             "boots": self._state.boots,
             "online_cores": sorted(self._online),

@@ -103,7 +103,7 @@ class Connection:
         try:
             while True:
                 await self._answer(await self._receive())
-        except (IncompleteReadError, ConnectionError, packets.ProtocolError):
+        except (IncompleteReadError, ConnectionError, StreamClosed, packets.ProtocolError):
             pass
         finally:
             self._link.drop()
@@ -164,7 +164,8 @@ class Connection:
     async def authorize_now(self) -> None:
         """Let a host in that has asked, if the person at the screen accepts it by now."""
         if self._asked and not self._online and self._authorization() != "refuses":
-            await self._welcome()
+            with suppress(StreamClosed):
+                await self._welcome()
 
     async def _ask_for_key(self) -> None:
         await self.send(Packet(packets.AUTH, packets.AUTH_TOKEN, 0, os.urandom(20)))
@@ -188,8 +189,10 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, stream: Stream, service: Service) -> None:
-        with suppress(StreamClosed):
-            await service(stream)
-        del self._streams[stream.local_id]
-        with suppress(StreamClosed):
-            await self.send(Packet(packets.CLSE, stream.local_id, stream.remote_id))
+        try:
+            with suppress(StreamClosed):
+                await service(stream)
+        finally:
+            del self._streams[stream.local_id]
+            with suppress(StreamClosed):
+                await self.send(Packet(packets.CLSE, stream.local_id, stream.remote_id))

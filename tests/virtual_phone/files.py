@@ -12,6 +12,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 SHELL_ID = 2000
 """Android's user and group `shell`."""
@@ -20,6 +21,12 @@ SHELL_ID = 2000
 _SYS_OPENAT2 = 437
 _RESOLVE_IN_ROOT = 0x10
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def can_be_shell() -> bool:
+    """Tell whether processes can become the shell user: as root of the host, not of a user namespace."""
+    mapped = Path("/proc/self/uid_map").read_text().split()
+    return os.geteuid() == 0 and int(mapped[2]) > SHELL_ID
 
 
 class _OpenHow(ctypes.Structure):
@@ -35,11 +42,12 @@ class PhoneFiles:
 
     def __init__(self, init_pid: int) -> None:
         self._root = os.open(f"/proc/{init_pid}/root", os.O_PATH | os.O_DIRECTORY)
-        self._as_shell = os.geteuid() == 0
+        self._as_shell = can_be_shell()
 
     def close(self) -> None:
         """Let go of the phone's root."""
         os.close(self._root)
+        self._root = -1  # whoever still comes gets EBADF, not another's descriptor
 
     def open(self, path: str, flags: int, mode: int = 0) -> int:
         """Open a path of the phone; the caller closes the descriptor. Raises OSError."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.virtual_phone.emulation import let_kernel_start_arm64
-from tests.virtual_phone.files import SHELL_ID, PhoneFiles
+from tests.virtual_phone.files import SHELL_ID, PhoneFiles, can_be_shell
 from tests.virtual_phone.image import system_image
 from tests.virtual_phone.spec import PhoneSpec
 
@@ -82,7 +82,8 @@ class Sandbox:
         for name in ("local/tmp", "media/0/Download", "misc", "user/0"):
             (data / name).mkdir(parents=True)
         for name in ("local/tmp", "media", "media/0", "media/0/Download"):
-            os.chown(data / name, SHELL_ID, SHELL_ID) if os.geteuid() == 0 else None
+            if can_be_shell():
+                os.chown(data / name, SHELL_ID, SHELL_ID)
             (data / name).chmod(0o771)
         (self._folder / "cpuinfo").write_text(_cpuinfo(self._spec))
 
@@ -150,7 +151,7 @@ class Sandbox:
     def command_line(self, command: Sequence[str], *, as_root: bool = False) -> list[str]:
         """Return what to start on the host so that the shell user (or root) runs this in the phone."""
         user = ["--setuid", str(SHELL_ID), "--setgid", str(SHELL_ID)]
-        if as_root or os.geteuid() != 0:
+        if as_root or not can_be_shell():
             user = []
         return [
             "/usr/bin/nsenter", "--target", str(self._init_pid), "--mount", "--pid", "--net", "--uts",
@@ -164,7 +165,9 @@ class Sandbox:
         line = self.command_line(command)
         if terminal:
             line = ["/usr/bin/setsid", "--ctty", *line]
-        process = subprocess.Popen(
+        if self._online != os.sched_getaffinity(0):
+            line = ["/usr/bin/taskset", "--cpu-list", ",".join(map(str, self._online)), *line]
+        return subprocess.Popen(
             line,
             stdin=stdin,
             stdout=stdout,
@@ -172,10 +175,6 @@ class Sandbox:
             env={**ENVIRONMENT, **({"TERM": terminal} if terminal else {})},
             start_new_session=not terminal,
         )
-        if self._online != os.sched_getaffinity(0):
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(process.pid, self._online)
-        return process
 
     def open_terminal(self) -> tuple[int, int]:
         """Open a pseudo terminal of the phone's own; return both its ends."""
@@ -236,8 +235,11 @@ class Sandbox:
 
     def _host_pids(self) -> list[int]:
         """Return the host's numbers of the phone's threads."""
-        namespace = Path(f"/proc/{self._init_pid}/ns/pid").readlink()
-        found = []
+        found: list[int] = []
+        try:
+            namespace = Path(f"/proc/{self._init_pid}/ns/pid").readlink()
+        except OSError:
+            return found
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with suppress(OSError):

@@ -11,7 +11,7 @@
 
 enum { STDOUT = 1, STDERR = 2, EXIT = 3 };
 
-static int write_all(int fd, const char *bytes, size_t length) {
+static int write_all(int fd, const char* bytes, size_t length) {
   while (length > 0) {
     ssize_t done = write(fd, bytes, length);
     if (done <= 0) return -1;
@@ -21,7 +21,7 @@ static int write_all(int fd, const char *bytes, size_t length) {
   return 0;
 }
 
-static int read_all(int fd, char *bytes, size_t length) {
+static int read_all(int fd, char* bytes, size_t length) {
   while (length > 0) {
     ssize_t done = read(fd, bytes, length);
     if (done <= 0) return -1;
@@ -31,22 +31,22 @@ static int read_all(int fd, char *bytes, size_t length) {
   return 0;
 }
 
-static int send_text(int fd, const char *text) {
+static int send_text(int fd, const char* text) {
   uint32_t length = htonl((uint32_t)strlen(text));
-  if (write_all(fd, (const char *)&length, sizeof length)) return -1;
+  if (write_all(fd, (const char*)&length, sizeof length)) return -1;
   return write_all(fd, text, strlen(text));
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/socket/system_server"};
   int server = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (connect(server, (struct sockaddr *)&address, sizeof address)) {
+  if (connect(server, (struct sockaddr*)&address, sizeof address)) {
     fprintf(stderr, "%s: the system server does not answer\n", argv[0]);
     return 20;
   }
-  const char *slash = strrchr(argv[0], '/');
+  const char* slash = strrchr(argv[0], '/');
   uint32_t count = htonl((uint32_t)argc);
-  if (write_all(server, (const char *)&count, sizeof count)) return 20;
+  if (write_all(server, (const char*)&count, sizeof count)) return 20;
   if (send_text(server, slash ? slash + 1 : argv[0])) return 20;
   for (int i = 1; i < argc; i++)
     if (send_text(server, argv[i])) return 20;
