@@ -482,8 +482,8 @@ def test_a_model_of_a_future_bytecode_version_says_both_versions(bench: Bench) -
 
 def test_missing_operators_are_listed(bench: Bench) -> None:
     library = torch.library.Library("phonebench_test", "DEF")  # type: ignore[no-untyped-call]
-    library.define("odd(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
-    library.impl("odd", lambda x: x + 1, "CPU")  # type: ignore[no-untyped-call]
+    library.define("odd(Tensor x) -> Tensor")
+    library.impl("odd", lambda x: x + 1, "CPU")
 
     class Odd(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
