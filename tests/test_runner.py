@@ -481,7 +481,7 @@ def test_a_model_of_a_future_bytecode_version_says_both_versions(bench: Bench) -
 
 
 def test_missing_operators_are_listed(bench: Bench) -> None:
-    library = torch.library.Library("phonebench_test", "DEF")  # type: ignore[no-untyped-call]
+    library = torch.library.Library("phonebench_test", "DEF")
     library.define("odd(Tensor x) -> Tensor")
     library.impl("odd", lambda x: x + 1, "CPU")
 
