@@ -65,10 +65,13 @@ class Finished:
     record: bytes | None
 
 
-def run_launch(device: Device, pack: RuntimePack, order: Order, stop: Stop) -> Finished:
+def run_launch(
+    device: Device, pack: RuntimePack, order: Order, stop: Stop, *, known: bool = False
+) -> Finished:
     """Run one launch to its end, or take up again one that an earlier host started.
 
-    What it leaves on the device stays there: the caller calls `device.forget(order.key)` when the
+    A job of that name that is on the device already is taken up (`known`), not started. What it
+    leaves on the device stays there: the caller calls `device.forget(order.key)` when the
     result is safe. Raises DeviceLost, and Stopped with the job killed.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
@@ -77,7 +80,7 @@ def run_launch(device: Device, pack: RuntimePack, order: Order, stop: Stop) -> F
     problem: HarnessError | None = None
     try:
         before = device.conditions()
-        if device.poll(order.key).state == "absent":
+        if not known:
             device.start(make_job(device, order), pack)
         status = _wait(device, order, stop)
         result = device.fetch(order.key)

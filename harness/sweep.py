@@ -252,6 +252,7 @@ class _Visit:
     device: Device
     orders: Sequence[Order]
     packs: dict[EngineName, RuntimePack]
+    known_jobs: frozenset[str]
 
 
 def _prepare(
@@ -281,11 +282,11 @@ def _prepare(
             device.install(pack)
         for order in orders:
             stage_files(device, order)
-        _clear(sweep, orders, device)
+        known_jobs = _clear(sweep, orders, device)
     except DeviceError as error:
         tools.warn(str(error))
         return None
-    return _Visit(device, orders, packs)
+    return _Visit(device, orders, packs, known_jobs)
 
 
 def _check_same_device(device: Device, info: DeviceInfo) -> None:
@@ -315,7 +316,7 @@ def _measure(sweep: Sweep, visit: _Visit, tools: Tools, stop: Stop) -> None:
             if stop.is_set():
                 return
             tools.observe(pace.progress(device.info.id, number, order))
-            entry = _run_order(sweep.folder, order, device, visit.packs[order.case.engine], stop)
+            entry = _run_order(sweep.folder, order, visit, stop)
             pace.note(order, entry)
             tools.observe(pace.progress(device.info.id, number + 1, order, entry))
     except Stopped:
@@ -324,30 +325,37 @@ def _measure(sweep: Sweep, visit: _Visit, tools: Tools, stop: Stop) -> None:
         tools.warn(str(error))
 
 
-def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> None:
-    """Remove this sweep's jobs that are in the ledger: a host may have died between the two."""
+def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> frozenset[str]:
+    """Remove this sweep's jobs that are in the ledger: a host may have died between the two.
+
+    Returns the jobs that may still be taken up.
+    """
     wanted = {o.key for order in orders for o in (order, _previous(order))}
-    for job in device.jobs():
-        if job.startswith(f"{sweep.file.id}-") and job not in wanted:
+    own = [job for job in device.jobs() if job.startswith(f"{sweep.file.id}-")]
+    for job in own:
+        if job not in wanted:
             device.forget(job)
+    return frozenset(wanted.intersection(own))
 
 
-def _run_order(
-    folder: Path, order: Order, device: Device, pack: RuntimePack, stop: Stop
-) -> LedgerEntry:
-    """Run one launch, again if it was interrupted; every attempt gets its line in the ledger."""
-    order = _take_up(device, order)
-    entry = _attempt(folder, order, device, pack, stop)
+def _run_order(folder: Path, order: Order, visit: _Visit, stop: Stop) -> LedgerEntry:
+    """Run one launch, again if it was interrupted; every attempt gets its line in the ledger.
+
+    A job that outlived the host or the connection that began it is taken up where it stands.
+    """
+    previous = _previous(order)
+    if previous.key in visit.known_jobs and visit.device.poll(previous.key).state != "vanished":
+        order = previous
+    entry = _attempt(folder, order, visit, stop)
     if entry.status == "interrupted":
-        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), device, pack, stop)
+        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), visit, stop)
     return entry
 
 
-def _attempt(
-    folder: Path, order: Order, device: Device, pack: RuntimePack, stop: Stop
-) -> LedgerEntry:
+def _attempt(folder: Path, order: Order, visit: _Visit, stop: Stop) -> LedgerEntry:
+    device, known = visit.device, order.key in visit.known_jobs
     try:
-        finished = run_launch(device, pack, order, stop)
+        finished = run_launch(device, visit.packs[order.case.engine], order, stop, known=known)
     except (DeviceLost, Stopped) as error:
         append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
         if isinstance(error, Stopped):
@@ -356,13 +364,6 @@ def _attempt(
     entry = _keep(folder, finished)
     device.forget(order.key)
     return entry
-
-
-def _take_up(device: Device, order: Order) -> Order:
-    """Return the order as the device knows it: a job may have outlived the host that began it."""
-    previous = _previous(order)
-    known = previous.attempt > 0 and device.poll(previous.key).state in ("running", "finished")
-    return previous if known else order
 
 
 def _previous(order: Order) -> Order:

@@ -119,6 +119,7 @@ class AndroidPhone:
         self._take_lock(purpose)
         self._sizes = self._list_store()
         self._measuring = False
+        self._forgotten: list[str] = []
         self._closed = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -192,7 +193,7 @@ class AndroidPhone:
             f"{packed}/{part}" if part in pack.sha256 else part.replace("@", packed)
             for part in pack.command
         )
-        script = f"""
+        script = f"""{self._removals()}
 mkdir -p {folder} && cd {folder} || exit 1
 [ -e started ] && exit 0
 cat > job.json <<'END_OF_JOB'
@@ -206,7 +207,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def poll(self, launch: str) -> JobStatus:
         """Tell where a job stands, from what its supervisor wrote and from the running system."""
-        return _parse_status(self._shell(_POLL.replace("JOB", f"{ROOT}/jobs/{launch}")).text)
+        return _parse_status(self._shell(self._poll_script(launch)).text)
 
     def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
         """Wait for a job to end. The phone sleeps meanwhile: nothing polls beside the job."""
@@ -218,11 +219,11 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
                 left = deadline - time.monotonic()
                 slice_seconds = min(max(left, 0.0), _AWAIT_SECONDS)
                 script = (
-                    f"for s in {supervise}; do "
-                    f'exec "$s" --await {ROOT}/jobs/{launch} {slice_seconds:.1f}; done 2>/dev/null'
+                    f'for s in {supervise}; do "$s" --await {ROOT}/jobs/{launch} '
+                    f"{slice_seconds:.1f} 2>/dev/null; break; done\n"
                 )
-                self._try(script, slice_seconds + 20.0, stop)
-                status = self.poll(launch)
+                answer = self._try(script + self._poll_script(launch), slice_seconds + 20.0, stop)
+                status = _parse_status(answer.text)
                 if status.state != "running" or time.monotonic() >= deadline:
                     return status
         finally:
@@ -255,12 +256,12 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         )
 
     def forget(self, launch: str) -> None:
-        """Remove a job's folder."""
-        self._shell(f"rm -rf {ROOT}/jobs/{launch}")
+        """Remove a job's folder, together with whatever is asked of the phone next."""
+        self._forgotten.append(f"{ROOT}/jobs/{launch}")
 
     def jobs(self) -> Sequence[str]:
         """Name the jobs whose folders are still there."""
-        return self._shell(f"ls {ROOT}/jobs").text.split()
+        return self._shell(f"{self._removals()}ls {ROOT}/jobs").text.split()
 
     def restore(self) -> None:
         """Undo every changed setting, also those that a host which died had changed."""
@@ -275,8 +276,8 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         """Let go of the phone."""
         self._closed.set()
         with contextlib.suppress(HarnessError):
-            script = f"grep -q {self._token} {ROOT}/lock/holder && rm -rf {ROOT}/lock"
-            self._adb.try_shell(script)
+            guard = _GUARD.replace("TOKEN", self._token)
+            self._adb.try_shell(f"{guard}{self._removals()}rm -rf {ROOT}/lock")
 
     def clean(self) -> int:
         """Remove everything of ours from the phone; return the bytes that it held."""
@@ -284,6 +285,14 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         self._closed.set()
         self._shell(f"rm -rf {ROOT}", seconds=120.0)
         return int(used[0]) * 1024
+
+    def _poll_script(self, launch: str) -> str:
+        return _POLL.replace("JOB", f"{ROOT}/jobs/{launch}")
+
+    def _removals(self) -> str:
+        """Return the command that removes what was forgotten; a round trip of its own is saved."""
+        folders, self._forgotten = self._forgotten, []
+        return f"rm -rf {' '.join(folders)}\n" if folders else ""
 
     # --- talking ------------------------------------------------------------------------------
 
@@ -297,10 +306,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def _try(self, script: str, seconds: float = 20.0, stop: Stop | None = None) -> Output:
         """Run a script under our lock; a phone that goes away is waited for and asked again."""
-        guarded = (
-            f"grep -qs {self._token} {ROOT}/lock/holder || exit {_LOST_LOCK}\n"
-            f"touch {ROOT}/lock/heartbeat\n{script}"
-        )
+        guarded = _GUARD.replace("TOKEN", self._token) + script
         until = time.monotonic() + self._patience_seconds
         while True:
             try:
@@ -403,10 +409,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         while not self._closed.wait(_HEARTBEAT_SECONDS):
             if not self._measuring:
                 with contextlib.suppress(HarnessError, OSError):
-                    script = (
-                        f"grep -q {self._token} {ROOT}/lock/holder && touch {ROOT}/lock/heartbeat"
-                    )
-                    self._adb.try_shell(script)
+                    self._adb.try_shell(_GUARD.replace("TOKEN", self._token))
 
 
 def _identify(adb: Adb) -> tuple[DeviceInfo, tuple[facts.Core, ...]]:
@@ -459,6 +462,13 @@ def _process_start(pid: int) -> int | None:
 
 
 # Shell functions and scripts for the phone's mksh and toybox.
+
+# Before everything: the lock is still ours, and this is a sign of life. Builtins only, because
+# every process costs milliseconds on the phone.
+_GUARD = f"""read -r holder 2>/dev/null < {ROOT}/lock/holder
+case "$holder" in *TOKEN*) ;; *) exit {_LOST_LOCK};; esac
+: > {ROOT}/lock/heartbeat
+"""
 
 # 0 if the job in the current folder runs: the 22nd field of its stat is when it began.
 _ALIVE = """alive() {
