@@ -199,9 +199,10 @@ def test_kill_9_of_the_whole_harness_loses_and_repeats_nothing(desk: Path) -> No
         )
     assert first.wait() == 0
     sweep = read_sweep(ledger.parent)
-    launched = [(entry.index, entry.status) for entry in sweep.entries]
-    assert sorted(index for index, _ in launched if index) == list(range(1, 4 + 3 + 1))
-    assert {status for _, status in launched} == {"ok"}
+    finished = sorted(entry.index or 0 for entry in sweep.entries if entry.status == "ok")
+    assert finished == list(range(1, 4 + 3 + 1)), "each launch finished once"
+    # A host killed just before it starts a job leaves a job that never ran: that is said, too.
+    assert {entry.status for entry in sweep.entries} <= {"ok", "interrupted"}
 
 
 @pytest.mark.slow
