@@ -407,7 +407,7 @@ def _export(
     chosen: Plan, mobile_python: str | None, fresh: bool, root: Path
 ) -> tuple[ExportedModel, ...]:
     from harness.cache import cache_folder
-    from harness.export.artifact import export_models
+    from harness.export.exporter import export_models
 
     return export_models(
         chosen,
@@ -445,7 +445,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
         tools = Tools(
             export=lambda chosen: _export(chosen, mobile_python, fresh, root),
             open_device=devices.open_device,
-            runtime_pack=lambda engine, abi: runtimes.pack_for(engine, abi, progress=_say),
+            runtime_pack=lambda engine, info: runtimes.pack_for(engine, info, progress=_say),
             observe=progress.observe,
             warn=_say,
         )

@@ -136,6 +136,7 @@ def test_a_run_without_a_plan_measures_reports_and_can_be_run_again(desk: Path) 
     for entry in sweep.entries:
         record = read_record(folder / str(entry.file))
         assert isinstance(record, LaunchRecord)
+        assert record.header.job is not None
         assert record.header.job.threads == sweep.cases()[entry.case].threads
         if entry.measured_pass == "latency":
             assert len(record.durations_ns("steady")) >= 5

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from harness.export import store
-from harness.export.artifact import Artifact, ExportedModel, export_models
+from harness.export.artifact import Artifact, ExportedModel
+from harness.export.exporter import export_models
 from harness.plan import make_plan
 from tests.conftest import missing
 
@@ -616,7 +617,7 @@ def test_two_processes_may_export_the_same_at_once_and_one_may_be_killed(
     code = f"""
 import sys
 from pathlib import Path
-from harness.export.artifact import export_models
+from harness.export.exporter import export_models
 from harness.plan import make_plan
 plan = make_plan({{"plan": {{"name": "x"}}, "model": [{{"name": "a", "source": "models:net",
     "inputs": [{{"shape": [1, 1, 8, 8]}}]}}]}}, "x")
