@@ -23,7 +23,7 @@ from pathlib import Path
 import tomli_w
 
 from harness.devices.base import Device
-from harness.errors import DeviceError, DeviceLost, Stopped, SweepError
+from harness.errors import DeviceError, DeviceLost, RuntimePackError, Stopped, SweepError
 from harness.export.artifact import Artifact, ExportedModel
 from harness.job import Pass
 from harness.launch import (
@@ -74,7 +74,7 @@ class Tools:
 
     export: Callable[[Plan], tuple[ExportedModel, ...]]
     open_device: Callable[[DeviceInfo, str], Device]
-    runtime_pack: Callable[[EngineName, str], RuntimePack]
+    runtime_pack: Callable[[EngineName, DeviceInfo], RuntimePack]
     observe: Callable[[Progress], None]
     warn: Callable[[str], None]
 
@@ -277,7 +277,7 @@ def _prepare(
         _check_same_device(device, info)
         device.apply(sweep.file.plan.device)
         engines = dict.fromkeys(order.case.engine for order in orders)
-        packs = {engine: tools.runtime_pack(engine, info.abi) for engine in engines}
+        packs = {engine: tools.runtime_pack(engine, info) for engine in engines}
         for pack in packs.values():
             device.install(pack)
         for order in orders:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from harness import runtimes
 from harness.errors import RuntimePackError
+from harness.ledger import DeviceInfo
 from harness.runtimes import RuntimePack, build_local, pack_for, verify
+from harness.runtimes import build as runtimes_build
 from tests.conftest import require_tool
 
 # A project with the runner's targets that builds in a second.
@@ -28,7 +32,7 @@ def sources(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder.mkdir()
     (folder / "CMakeLists.txt").write_text(CMAKE)
     (folder / "main.cpp").write_text("int main() { return 0; }\n")
-    monkeypatch.setattr(runtimes, "_find_sources", lambda: folder)
+    monkeypatch.setattr(runtimes_build, "find_sources", lambda: folder)
     return folder
 
 
@@ -40,6 +44,13 @@ def compiler() -> str:
 def build(engine: str = "lite", *, rebuild: bool = False) -> tuple[RuntimePack, list[str]]:
     said: list[str] = []
     return build_local(engine, rebuild=rebuild, progress=said.append), said
+
+
+def device(kind: Literal["local", "android"], abi: str) -> DeviceInfo:
+    return DeviceInfo(
+        id="a device", name="a device", kind=kind, fingerprint="f", system="s", abi=abi, cpu="c",
+        cores=1, memory_total_bytes=1,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
@@ -138,12 +149,25 @@ def test_a_cache_that_cannot_be_written_is_named(
 def test_engines_and_abis_without_a_runner_are_refused() -> None:
     with pytest.raises(RuntimePackError, match="no runner for the engine 'abacus'"):
         build_local("abacus")
-    with pytest.raises(RuntimePackError, match="no runtime pack of the engine lite for z80"):
-        pack_for("lite", "z80")
+    with pytest.raises(RuntimePackError, match="phones with the ABI armeabi-v7a") as caught:
+        pack_for("lite", device("android", "armeabi-v7a"))
+    assert "arm64-v8a, x86_64" in caught.value.advice
+
+
+def test_a_phone_gets_no_pack_of_this_computer_though_their_abi_may_have_the_same_name(
+    sources: Path, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abi = platform.machine()
+    here = pack_for("lite", device("local", abi))
+    assert (here.kind, here.abi, here.command) == ("local", abi, ("runner_lite",))
+    phones = here.model_copy(update={"kind": "android"})
+    monkeypatch.setattr(runtimes, "build_phone", lambda engine, abi, progress: phones)
+    assert pack_for("lite", device("android", abi)) is phones
 
 
 def test_the_module_does_not_import_torch() -> None:
     code = (
-        "import sys, harness.runtimes as r; r._find_tools().key; sys.exit('torch' in sys.modules)"
+        "import sys, harness.runtimes.host as host; host.find_tools().key;"
+        "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -71,7 +71,7 @@ class Scene:
         return Tools(
             export=lambda plan: self.models,
             open_device=lambda info, purpose: self.device,
-            runtime_pack=lambda engine, abi: None,  # type: ignore[arg-type,return-value]
+            runtime_pack=lambda engine, info: None,  # type: ignore[arg-type,return-value]
             observe=self.seen.append,
             warn=self.warnings.append,
         )

@@ -1,0 +1,36 @@
+"""Runtime packs: engine x device -> a folder with a runner, what it needs, and a manifest.
+
+    pack.py    what a pack is; reading, verifying, listing, adding, removing
+    build.py   what every build needs: sources, compilers, CMake, a lock
+    host.py    the pack for this computer
+    phone.py   packs for phones
+    wheels.py  pinned wheels, fetched once
+
+Not here: bringing a pack to a device, and running it (`devices/`).
+"""
+
+from __future__ import annotations
+
+from harness.ledger import DeviceInfo
+from harness.runtimes.build import Progress
+from harness.runtimes.host import build_local
+from harness.runtimes.pack import RuntimePack, read_own, verify
+from harness.runtimes.phone import build_phone
+
+__all__ = ["RuntimePack", "build_local", "build_phone", "pack_for", "verify"]
+
+
+def pack_for(engine: str, info: DeviceInfo, *, progress: Progress | None = None) -> RuntimePack:
+    """Return the runtime pack of an engine for a device, building it if there is none yet.
+
+    A phone's own pack (`phonebench runtime add`) goes before the one that would be built.
+    `progress` is called with one line at a time. Raises RuntimePackError.
+    """
+    if info.kind == "local":
+        return build_local(engine, progress=progress)
+    own = read_own(engine, info.abi)
+    if own is None:
+        return build_phone(engine, info.abi, progress=progress)
+    if progress:
+        progress(f"{info.id}: using the runtime pack {own.key}, which was added by hand")
+    return own
