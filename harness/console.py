@@ -6,18 +6,20 @@ Names of models and devices are printed as they are, never as markup. Not here: 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from harness import sweep
 from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
+from harness.ledger import LEVELS, DeviceFinding
 from harness.plan import Plan
 from harness.report.cases import CaseSummary, SweepSummary
 from harness.report.numbers import (
@@ -59,6 +61,26 @@ def devices_table(seen: Sequence[Attached]) -> RenderableType:
         cells = (info.id, info.name, info.abi, str(info.cores), megabytes(info.memory_total_bytes))
         table.add_row(*map(Text, cells))
     return table
+
+
+def examination_table(findings: Mapping[str, Sequence[DeviceFinding]]) -> RenderableType:
+    """Show what was found on each device, the gravest first, and what to do under each."""
+    parts: list[RenderableType] = []
+    for device, found in findings.items():
+        table = _table("", "finding", "what was found, and what to do", title=device)
+        for finding in found:
+            text = Text(finding.found)
+            if finding.advice:
+                text.append(f"\n{finding.advice}", style="dim")
+            table.add_row(
+                Text(finding.level, style=_LEVEL_STYLES[finding.level]), finding.key, text
+            )
+        counts = (f"{sum(f.level == level for f in found)} {level}" for level in LEVELS)
+        parts += [table, Text(", ".join(counts)), Text()]
+    return Group(*parts[:-1])
+
+
+_LEVEL_STYLES = {"serious": "bold red", "warning": "yellow", "ok": "green"}
 
 
 def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
@@ -174,7 +196,11 @@ def minutes(seconds: float) -> str:
 
 
 class SweepProgress:
-    """A bar on stderr while a sweep runs; a line a launch where stderr is no terminal."""
+    """A bar on stderr while a sweep runs; a line a launch where stderr is no terminal.
+
+    It is drawn when a launch begins or ends, and never in between: on this computer, drawing
+    would take time from what is being measured.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -186,8 +212,11 @@ class SweepProgress:
             TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.description}", markup=False),
             console=self._console,
+            auto_refresh=False,
         )
-        self._tasks: dict[str, object] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._told: set[str] = set()
+        self._lock = Lock()  # devices are measured in parallel
 
     def __enter__(self) -> Self:
         return self
@@ -204,28 +233,42 @@ class SweepProgress:
         """Leave the terminal as it was."""
         self._progress.stop()
 
+    def warn(self, message: str) -> None:
+        """Tell something above the bar."""
+        self._console.print(Text(message))
+
     def observe(self, step: sweep.Progress) -> None:
         """Show where the sweep stands; trouble is told at once, above the bar."""
-        left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
-        if step.entry is not None and step.entry.error is not None:
-            error = step.entry.error
-            self._console.print(
-                _trouble(step.current, step.entry.status, error.message, error.advice)
-            )
-        if not self._live:
-            if step.entry is not None:
-                place = f"[{step.done}/{step.total}]"
-                median = step.entry.status
-                self._console.print(Text(f"{step.device} {place} {step.current}: {median}; {left}"))
+        with self._lock:
+            left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
+            self._tell_trouble(step)
+            if self._live:
+                self._draw(step, left)
+            elif step.entry is not None:
+                line = f"{step.device} [{step.done}/{step.total}] {step.current}: "
+                self._console.print(Text(f"{line}{step.entry.status}; {left}"))
+
+    def _tell_trouble(self, step: sweep.Progress) -> None:
+        """Tell each trouble of a case in full once, and then in a line."""
+        if step.entry is None or step.entry.error is None:
             return
-        if step.device not in self._tasks:
+        error = step.entry.error
+        known = f"{step.device}/{step.entry.case}/{error.message}"
+        if known in self._told:
+            self.warn(f"{step.current} {step.entry.status}, as before")
+            return
+        self._told.add(known)
+        trouble = _trouble(step.current, step.entry.status, error.message, error.advice)
+        self._console.print(trouble)
+
+    def _draw(self, step: sweep.Progress, left: str) -> None:
+        if not self._tasks:
             self._progress.start()
+        if step.device not in self._tasks:
             self._tasks[step.device] = self._progress.add_task(
                 "", total=step.total, device=step.device, left=""
             )
         self._progress.update(
-            self._tasks[step.device],  # type: ignore[arg-type]
-            completed=step.done,
-            description=step.current,
-            left=left,
+            self._tasks[step.device], completed=step.done, description=step.current, left=left
         )
+        self._progress.refresh()
