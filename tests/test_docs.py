@@ -1,0 +1,69 @@
+"""The docs: what they tell people to type exists, and where they point to is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from harness.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """Return what a page tells people to type for phonebench: in code blocks, and in `code`."""
+    text = page.read_text()
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    indented = "\n".join(re.findall(r"^ {4}(.*)$", text, flags=re.MULTILINE))
+    code = f"{fenced}\n{indented}"
+    blocks = re.findall(r"^(?:\$ )?(?:\.venv/bin/)?(phonebench [^#\n]+)", code, flags=re.MULTILINE)
+    inline = re.findall(r"`(phonebench [^`]+)`", text)
+    return [" ".join(command.split()) for command in blocks + inline]
+
+
+ALL_COMMANDS = sorted({(page.name, command) for page in PAGES for command in commands(page)})
+
+
+@pytest.mark.parametrize(("page", "command"), ALL_COMMANDS)
+def test_every_command_in_the_docs_exists_with_its_options(page: str, command: str) -> None:
+    words = shlex.split(command)[1:]
+    known: Any = typer.main.get_command(app)
+    while words and hasattr(known, "commands") and words[0] in known.commands:
+        known = known.commands[words.pop(0)]
+    assert not hasattr(known, "commands") or not words or words[0].startswith("-"), command
+    options = {name for param in known.params for name in [*param.opts, *param.secondary_opts]}
+    for word in words:
+        if re.match(r"--?[a-z]", word):
+            assert word.partition("=")[0] in {*options, "--help"}, f"{command}: {word}"
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(ALL_COMMANDS) > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_in_the_docs_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file) if file else page
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in _anchors(path), f"{page.name}: {target}"
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_in_the_docs_is_in_the_makefile(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(), flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name}: {target}"
