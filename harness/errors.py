@@ -56,6 +56,14 @@ class DeviceLost(DeviceError):
     """The device went away; what runs on it may still finish."""
 
 
+class NotSupported(DeviceError):
+    """The device cannot do what the plan asks of it, however often it is asked."""
+
+
+class DeviceUnfit(DeviceError):
+    """A device is in no state to be measured; nothing was started."""
+
+
 class CommandFailed(DeviceError):
     """A command on the device ended with an error."""
 

@@ -1,8 +1,8 @@
 """One launch: stage, start, wait, collect, check.
 
 A launch always ends in a ledger entry: what the runner reported and what went wrong on the way
-both become its status. Only two things pass through as exceptions: a lost device, which concerns
-more than this launch, and an interrupt by the user. Not here: which launches run, and when.
+both become its status. Only two things pass through as exceptions: trouble with the device, which
+is not this launch's fault, and an interrupt by the user. Not here: which launches run, and when.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from harness.devices.base import Device, JobExit, JobResult, JobStatus
 from harness.errors import (
-    DeviceError,
-    DeviceLost,
+    BadRecord,
     HarnessError,
+    NotSupported,
     RunnerCrashed,
     RunnerFailed,
     RunnerTimeout,
@@ -72,12 +72,13 @@ def run_launch(
 
     A job of that name that is on the device already is taken up (`known`), not started. What it
     leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. Raises DeviceLost, and Stopped with the job killed.
+    result is safe. Raises DeviceError, after which the job may still run or have ended, and Stopped
+    with the job killed.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
     before = after = None
     result, status = JobResult(None, ""), JobStatus("absent")
-    problem: HarnessError | None = None
+    problem: RunnerTimeout | NotSupported | None = None
     try:
         before = device.conditions()
         if not known:
@@ -85,9 +86,7 @@ def run_launch(
         status = _wait(device, order, stop)
         result = device.fetch(order.key)
         after = device.conditions()
-    except (DeviceLost, Stopped):
-        raise
-    except HarnessError as error:
+    except (RunnerTimeout, NotSupported) as error:
         problem = error
     verdict = _judge(order, result, status, problem)
     entry = LedgerEntry(
@@ -272,7 +271,7 @@ def _complete_record(order: Order, result: JobResult, ended: JobExit | None) -> 
             "Signal 9 is often the system short of memory." if ended and ended.signal == 9 else "",
         )
     if record.header.launch != order.key:
-        raise DeviceError(f"the device returned {record.header.launch}, not {order.key}")
+        raise BadRecord(f"the device returned {record.header.launch}, not {order.key}")
     if record.error is not None:
         raise RunnerFailed(
             f"{record.error.kind} error in phase {record.error.phase}: {record.error.message}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import platform
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -123,7 +124,8 @@ def create_sweep(
         folder = output / f"{name}-{number}"
     file = SweepFile(
         sweep_version=SWEEP_VERSION,
-        id=folder.name,
+        # Two hosts may begin the same plan in the same second, and share a phone.
+        id=f"{folder.name}-{secrets.token_hex(2)}",
         created_unix=created,
         command=tuple(command),
         directory=str(Path.cwd()),
@@ -283,7 +285,7 @@ def _prepare(
         for order in orders:
             stage_files(device, order)
         known_jobs = _clear(sweep, orders, device)
-    except DeviceError as error:
+    except (DeviceError, RuntimePackError) as error:
         tools.warn(str(error))
         return None
     return _Visit(device, orders, packs, known_jobs)
@@ -328,35 +330,60 @@ def _measure(sweep: Sweep, visit: _Visit, tools: Tools, stop: Stop) -> None:
 def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> frozenset[str]:
     """Remove this sweep's jobs that are in the ledger: a host may have died between the two.
 
-    Returns the jobs that may still be taken up.
+    Returns the jobs that may still be taken up. Raises DeviceError if a job of another sweep runs.
     """
     wanted = {o.key for order in orders for o in (order, _previous(order))}
-    own = [job for job in device.jobs() if job.startswith(f"{sweep.file.id}-")]
-    for job in own:
-        if job not in wanted:
+    left = set()
+    for job in device.jobs():
+        if job in wanted:
+            left.add(job)
+        elif job.startswith(f"{sweep.file.id}-"):
             device.forget(job)
-    return frozenset(wanted.intersection(own))
+        elif device.poll(job).state == "running":
+            raise DeviceError(
+                f"{device.info.id} still runs {job}, which a host that is gone has left",
+                "Wait until it has ended, or go on with that sweep: `phonebench run --resume`.",
+            )
+    return frozenset(left)
 
 
 def _run_order(folder: Path, order: Order, visit: _Visit, stop: Stop) -> LedgerEntry:
     """Run one launch, again if it was interrupted; every attempt gets its line in the ledger.
 
     A job that outlived the host or the connection that began it is taken up where it stands.
+    Raises DeviceError when the device is in trouble twice: then it is given up for this run.
     """
-    previous = _previous(order)
-    if previous.key in visit.known_jobs and visit.device.poll(previous.key).state != "vanished":
-        order = previous
-    entry = _attempt(folder, order, visit, stop)
-    if entry.status == "interrupted":
-        entry = _attempt(folder, replace(order, attempt=order.attempt + 1), visit, stop)
-    return entry
+    previous, known = _previous(order), order.key in visit.known_jobs
+    if previous.key in visit.known_jobs:
+        if _is_there(visit.device, previous):
+            order, known = previous, True
+        else:
+            visit.device.forget(previous.key)
+    try:
+        entry = _attempt(folder, order, visit, stop, known=known)
+        if entry.status != "interrupted":
+            return entry
+    except DeviceLost:
+        raise
+    except DeviceError:
+        pass  # it is in the ledger; a second one is not forgiven
+    known = _is_there(visit.device, order)
+    if not known:
+        visit.device.forget(order.key)
+        order = replace(order, attempt=order.attempt + 1)
+    return _attempt(folder, order, visit, stop, known=known)
 
 
-def _attempt(folder: Path, order: Order, visit: _Visit, stop: Stop) -> LedgerEntry:
-    device, known = visit.device, order.key in visit.known_jobs
+def _is_there(device: Device, order: Order) -> bool:
+    """Tell whether a launch's job runs on the device, or has ended there."""
+    return device.poll(order.key).state in ("running", "finished")
+
+
+def _attempt(folder: Path, order: Order, visit: _Visit, stop: Stop, *, known: bool) -> LedgerEntry:
+    device = visit.device
     try:
         finished = run_launch(device, visit.packs[order.case.engine], order, stop, known=known)
-    except (DeviceLost, Stopped) as error:
+    except (DeviceError, Stopped) as error:
         append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
         if isinstance(error, Stopped):
             device.forget(order.key)

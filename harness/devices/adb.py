@@ -59,6 +59,17 @@ def make_client() -> adbutils.AdbClient:
     )
 
 
+def list_phones() -> dict[str, str]:
+    """Return the adb state of every phone that adb knows, by serial. Raises DeviceError."""
+    try:
+        return {found.serial: found.state for found in make_client().list()}
+    except (AdbError, OSError, subprocess.SubprocessError) as error:
+        raise DeviceError(
+            f"the adb server does not answer: {error}",
+            "Look at what `adb devices` says; `adb kill-server` makes it start anew.",
+        ) from error
+
+
 class Adb:
     """One phone, by its serial."""
 
@@ -119,8 +130,11 @@ class Adb:
             raise self._as_device_error(words, f"push {source.name}")
 
     def state(self) -> str:
-        """Return the adb state: device, offline, unauthorized, ...; "absent" if adb has no such."""
-        return next((d.state for d in self._client.list() if d.serial == self.serial), "absent")
+        """Return the adb state: device, offline, unauthorized, ...; "absent" if adb has no such.
+
+        Raises DeviceError if the adb server does not answer.
+        """
+        return list_phones().get(self.serial, "absent")
 
     @contextmanager
     def _translated(self, script: str, seconds: float) -> Iterator[None]:
@@ -130,7 +144,7 @@ class Adb:
             raise CommandTimeout(
                 f"{self.serial}: `{_short(script)}` did not end within {seconds:.0f} s"
             ) from error
-        except (AdbError, OSError, EOFError) as error:
+        except (AdbError, OSError, EOFError, subprocess.SubprocessError) as error:
             raise self._as_device_error(str(error), _short(script)) from error
 
     def _as_device_error(self, words: str, doing: str) -> DeviceError:

@@ -25,10 +25,11 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.devices import android_facts as facts
-from harness.devices.adb import Adb, Output, make_client
+from harness.devices.adb import Adb, Output, list_phones
 from harness.devices.android_settings import wanted_changes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.errors import (
@@ -38,6 +39,7 @@ from harness.errors import (
     DeviceLost,
     DeviceNotFound,
     HarnessError,
+    NotSupported,
 )
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo
@@ -46,11 +48,6 @@ from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
 ROOT = "/data/local/tmp/phonebench"
-# A holder without a sign of life for this long, and without a running job, is gone.
-LOCK_EXPIRES_SECONDS = 60
-_HEARTBEAT_SECONDS = 15.0
-# How long a phone that went away may take to come back: a cable, or a reboot.
-_PATIENCE_SECONDS = 90.0
 _AWAIT_SECONDS = 20.0
 _FREE_MARGIN_BYTES = 64 << 20
 _TRANSFER_TRIES = 3
@@ -69,27 +66,38 @@ _STATES = {
 }
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How patient a host is, and how long it may be silent.
+
+    `patience_seconds`: how long a phone that went away may take to come back (a cable, a reboot).
+    A holder of the lock without a sign of life for `lock_expires_seconds`, and without a running
+    job, is gone; twice that, and the watchdog, which looks every `watchdog_seconds`, undoes what
+    it had changed.
+    """
+
+    patience_seconds: float = 90.0
+    lock_expires_seconds: int = 60
+    heartbeat_seconds: float = 15.0
+    watchdog_seconds: int = 30
+
+
 def discover() -> list[Attached]:
     """List every phone that adb knows, with what to do about those that cannot be used."""
-    from adbutils.errors import AdbError
-
     try:
-        listed = make_client().list(extended=False)
-    except (AdbError, OSError) as error:
-        raise DeviceError(
-            f"the adb server does not answer: {error}", "Try `adb kill-server`, then again."
-        ) from error
+        listed = list_phones()
+    except DeviceError as error:
+        return [Attached("adb", error.message, error.advice)]
     found = []
-    for phone in listed:
-        if phone.state != "device":
-            advice = next((a for s, a in _STATES.items() if phone.state.startswith(s)), "")
-            found.append(Attached(phone.serial, phone.state, advice))
+    for serial, state in listed.items():
+        if state != "device":
+            found.append(Attached(serial, state, _explain_state(state)))
             continue
         try:
-            info, _ = _identify(Adb(phone.serial))
-            found.append(Attached(phone.serial, "ready", info=info))
+            info, _ = _identify(serial, Adb(serial).try_shell(_IDENTIFY))
+            found.append(Attached(serial, "ready", info=info))
         except DeviceError as error:
-            found.append(Attached(phone.serial, "does not answer", error.message))
+            found.append(Attached(serial, "does not answer", error.message))
     return found
 
 
@@ -105,25 +113,31 @@ class AndroidPhone:
     again.
     """
 
-    def __init__(
-        self, serial: str, purpose: str, patience_seconds: float = _PATIENCE_SECONDS
-    ) -> None:
-        self._adb = Adb(serial)
-        self._patience_seconds = patience_seconds
+    def __init__(self, serial: str, purpose: str, timing: Timing | None = None) -> None:
+        self._serial, self._adb = serial, Adb(serial)
+        self._timing = timing or Timing()
         state = self._adb.state()
         if state != "device":
-            advice = next((a for s, a in _STATES.items() if state.startswith(s)), "")
-            raise DeviceNotFound(f"{serial} cannot be used: adb says {state}", advice)
-        self.info, self._cores = _identify(self._adb)
+            raise DeviceNotFound(
+                f"{serial} cannot be used: adb says {state}", _explain_state(state)
+            )
         self._token = uuid.uuid4().hex
-        self._take_lock(purpose)
-        self._sizes = self._list_store()
-        self._measuring = False
+        self._boot = ""
+        self._given_up = self._measuring = False
+        self._settings = DeviceSettings()
         self._forgotten: list[str] = []
         self._closed = threading.Event()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._heart.start()
-        self.restore()
+        if not self._is_back(time.monotonic() + self._timing.patience_seconds, None):
+            raise DeviceLost(f"{serial} does not finish booting", "Look at its screen.")
+        self.info, self._cores = _identify(serial, self._ask(_IDENTIFY))
+        self._take_lock(purpose)
+        threading.Thread(target=self._beat, daemon=True).start()
+        try:
+            self._sizes = self._list_store()
+            self.restore()
+        except BaseException:
+            self.close()
+            raise
 
     # --- what the sweep asks ------------------------------------------------------------------
 
@@ -134,17 +148,21 @@ class AndroidPhone:
 
     def apply(self, settings: DeviceSettings) -> None:
         """Change settings; how to undo each is on the phone before it is changed."""
+        self._settings = settings
         changes = wanted_changes(settings)
         if changes:
-            self._shell(_WATCHDOG)
+            silent_seconds = 2 * self._timing.lock_expires_seconds
+            watchdog = _WATCHDOG.replace("PERIOD", str(self._timing.watchdog_seconds))
+            self._shell(watchdog.replace("SILENT", str(silent_seconds)))
         for change in changes:
+            # What is there already is how the phone was found: it has rebooted since.
             undo = f"{ROOT}/changes/{change.name}.sh"
             self._shell(
-                f"mkdir -p {ROOT}/changes && {{ {change.make_undo}\n}} > {undo}.new && sync && "
-                f"mv {undo}.new {undo}"
+                f"[ -e {undo} ] || {{ {{ {change.make_undo}\n}} > {undo}.new && sync && "
+                f"mv {undo}.new {undo}; }}"
             )
             if self._try(change.change).exit_code != 0:
-                raise CommandFailed(
+                raise NotSupported(
                     f"{self.info.id}: {change.name} cannot be switched on", change.advice
                 )
 
@@ -152,7 +170,7 @@ class AndroidPhone:
         """Return the cores of the highest ("big") or lowest ("little") clock."""
         cores = facts.select_cores(affinity, self._cores)
         if cores is None:
-            raise CommandFailed(
+            raise NotSupported(
                 f"{self.info.id} has no {affinity} cores: its cores' clocks are "
                 f"{self.info.details['max_clocks_khz']} kHz",
                 'Use affinity "all", or name cores by their numbers.',
@@ -164,9 +182,7 @@ class AndroidPhone:
         remote = f"{ROOT}/store/{sha256}"
         if self._sizes.get(sha256) != path.stat().st_size:
             self._check_space(path.stat().st_size)
-            partial = f"{remote}.{self._token}"
-            self._transfer(path, partial, sha256)
-            self._shell(f"mv {partial} {remote}")
+            self._transfer(path, remote, sha256)
             self._sizes[sha256] = path.stat().st_size
         return remote
 
@@ -184,7 +200,9 @@ class AndroidPhone:
         for name, path in files.items():
             if there.get(name) != pack.sha256[name]:
                 self._transfer(path, f"{partial}/{name}", pack.sha256[name])
-        self._shell(f"cd {partial} && chmod -R 755 . && sync && mv {partial} {folder}")
+        self._shell(
+            f"[ -d {folder} ] || {{ chmod -R 755 {partial} && sync && mv {partial} {folder}; }}"
+        )
 
     def start(self, job: Job, pack: RuntimePack) -> None:
         """Start a job in a session of its own, under a supervisor that notes how it ends."""
@@ -231,10 +249,12 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def kill(self, launch: str) -> None:
         """End a job with all its processes."""
-        script = f"cd {ROOT}/jobs/{launch} && read pid ticks < pid && kill -9 -$pid"
-        self._try(script)
+        script = (
+            f"( cd {ROOT}/jobs/{launch} && read pid ticks < pid && kill -9 -$pid ) 2>/dev/null\n"
+        )
         deadline = time.monotonic() + 10.0
-        while self.poll(launch).state == "running":
+        # Again and again: a job that was just started cannot be killed before it has a number.
+        while _parse_status(self._try(script + self._poll_script(launch)).text).state == "running":
             if time.monotonic() > deadline:
                 raise CommandTimeout(f"{self.info.id}: the job {launch} does not end when killed")
             time.sleep(0.1)
@@ -246,8 +266,9 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
             header, _, rest = self._shell(script, seconds=120.0).stdout.partition(b"\n")
             if header == b"none":
                 return JobResult(None, rest.decode("utf-8", "replace"))
-            digest, size = header.decode("ascii", "replace").split()
-            record, stderr = rest[: int(size)], rest[int(size) :]
+            digest, _, size = header.decode("ascii", "replace").partition(" ")
+            record_bytes = int(size) if size.isdigit() else 0
+            record, stderr = rest[:record_bytes], rest[record_bytes:]
             if hashlib.sha256(record).hexdigest() == digest:
                 return JobResult(record, stderr.decode("utf-8", "replace"))
         raise CommandFailed(
@@ -265,6 +286,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def restore(self) -> None:
         """Undo every changed setting, also those that a host which died had changed."""
+        self._settings = DeviceSettings()
         left = self._shell(_RESTORE, seconds=60.0).text.split()
         if left:
             raise CommandFailed(
@@ -280,7 +302,10 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
             self._adb.try_shell(f"{guard}{self._removals()}rm -rf {ROOT}/lock")
 
     def clean(self) -> int:
-        """Remove everything of ours from the phone; return the bytes that it held."""
+        """Remove everything of ours from the phone, jobs that run too; return the bytes it held."""
+        for launch in self.jobs():
+            if self.poll(launch).state == "running":
+                self.kill(launch)
         used = self._shell(f"du -sk {ROOT}").text.split()
         self._closed.set()
         self._shell(f"rm -rf {ROOT}", seconds=120.0)
@@ -306,51 +331,80 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def _try(self, script: str, seconds: float = 20.0, stop: Stop | None = None) -> Output:
         """Run a script under our lock; a phone that goes away is waited for and asked again."""
-        guarded = _GUARD.replace("TOKEN", self._token) + script
-        until = time.monotonic() + self._patience_seconds
+        output = self._ask(_GUARD.replace("TOKEN", self._token) + script, seconds, stop)
+        if output.exit_code == _LOST_LOCK:
+            raise DeviceLost(
+                f"{self.info.id} was taken over by another host while this one was silent",
+                "Wait until it is done, then go on with `phonebench run --resume`.",
+            )
+        return output
+
+    def _ask(self, script: str, seconds: float = 20.0, stop: Stop | None = None) -> Output:
+        """Run a script; a phone that goes away is waited for and asked again."""
+        until = time.monotonic() + self._timing.patience_seconds
         while True:
             try:
-                output = self._adb.try_shell(guarded, seconds, stop)
+                return self._adb.try_shell(script, seconds, stop)
             except DeviceLost:
                 if not self._is_back(until, stop):
                     raise
-                continue
-            if output.exit_code == _LOST_LOCK:
-                raise DeviceError(
-                    f"{self.info.id} was taken over by another host while this one was silent",
-                    "Wait until it is done, then go on with `phonebench run --resume`.",
-                )
-            return output
 
     def _is_back(self, until: float, stop: Stop | None) -> bool:
-        """Wait for a phone that went away, until it has booted; False when patience ends."""
-        while time.monotonic() < until and not (stop is not None and stop.is_set()):
-            with contextlib.suppress(DeviceError, OSError):
+        """Wait for a phone until it is there and has booted; False when patience ends, for good."""
+        while time.monotonic() < until and not self._given_up:
+            with contextlib.suppress(DeviceError):
                 if self._adb.state() == "device":
-                    booted = self._adb.try_shell("getprop sys.boot_completed", 10.0).text
+                    booted, _, boot = self._adb.try_shell(_BOOT, 10.0).text.partition("\n")
                     if booted.strip() == "1":
-                        return True
+                        break
+            if stop is not None and stop.is_set():
+                self._given_up = True
             time.sleep(0.25)
-        return False
+        else:
+            self._given_up = True
+            return False
+        before, self._boot = self._boot, boot
+        if before not in ("", boot):
+            self._apply_again()
+        return True
+
+    def _apply_again(self) -> None:
+        """Change the settings anew after a reboot: some do not survive one."""
+        try:
+            self.apply(self._settings)
+        except DeviceError as error:
+            self._given_up = True
+            raise DeviceLost(
+                f"{self._serial} rebooted, and its settings cannot be changed again: "
+                f"{error.message}",
+                error.advice,
+            ) from error
 
     def _transfer(self, source: Path, remote: str, sha256: str) -> None:
-        """Push a file and compare its hash on the phone; one that arrives damaged is sent again."""
-        until = time.monotonic() + self._patience_seconds
+        """Push a file; it gets its name when its hash on the phone is right, else is sent again."""
+        partial = f"{remote}.partial"
+        self._shell(f"rm -f {remote}")
+        accept = (
+            f"set -- $(sha256sum {partial} 2>/dev/null)\n"
+            f'[ "$1" = {sha256} ] && sync && mv {partial} {remote}\n[ -e {remote} ]'
+        )
         for _ in range(_TRANSFER_TRIES):
-            while True:
-                try:
-                    self._adb.push(source, remote)
-                    break
-                except DeviceLost:
-                    if not self._is_back(until, None):
-                        raise
-            arrived = self._shell(f"sha256sum {remote}", seconds=120.0).text.split()
-            if arrived and arrived[0] == sha256:
+            self._push(source, partial)
+            if self._try(accept, seconds=120.0).exit_code == 0:
                 return
         raise CommandFailed(
             f"{self.info.id}: {source.name} arrives damaged, {_TRANSFER_TRIES} times over",
             "Try another cable or port.",
         )
+
+    def _push(self, source: Path, remote: str) -> None:
+        until = time.monotonic() + self._timing.patience_seconds
+        while True:
+            try:
+                return self._adb.push(source, remote)
+            except DeviceLost:
+                if not self._is_back(until, None):
+                    raise
 
     def _hashes(self, folder: str, names: Sequence[str]) -> dict[str, str]:
         listed = " ".join(map(shlex.quote, names))
@@ -371,8 +425,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
             raise CommandFailed(
                 f"{self.info.id} has {free >> 20} MB free, and {needed_bytes >> 20} MB must be sent "
                 f"(with {_FREE_MARGIN_BYTES >> 20} MB left over)",
-                f"Free some space on the phone; `phonebench clean {self.info.id}` removes what is "
-                "ours.",
+                _FREE_SPACE,
             )
 
     # --- the lock -----------------------------------------------------------------------------
@@ -388,32 +441,51 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
             "purpose": purpose,
         }
         mine = shlex.quote(json.dumps(holder))
-        script = _LOCK.replace("MINE", mine)
-        answer = self._adb.shell(script).text
-        state, _, rest = answer.partition("\n")
+        answer = self._ask(_LOCK.replace("MINE", mine).replace("TOKEN", self._token))
+        if answer.exit_code != 0:
+            words = answer.stderr.decode("utf-8", "replace").strip()[-300:]
+            raise CommandFailed(f"{self._serial}: cannot make {ROOT}/lock: {words}", _FREE_SPACE)
+        state, _, rest = answer.text.partition("\n")
         if state == "taken":
             return
         age, _, theirs = rest.partition("\n")
-        if not _is_gone(theirs.strip(), int(age)):
+        expires_seconds = self._timing.lock_expires_seconds
+        if not _is_gone(theirs.strip(), silent=int(age) >= expires_seconds):
             raise DeviceError(
-                f"{self.info.id} is in use by {_name_holder(theirs)}",
+                f"{self._serial} is in use by {_name_holder(theirs)}",
                 f"Wait until it is done. A host that has died lets go after "
-                f"{LOCK_EXPIRES_SECONDS} s, or when its job has ended.",
+                f"{expires_seconds} s, or when its job has ended.",
             )
         seize = _SEIZE.replace("MINE", mine).replace("THEIRS", shlex.quote(theirs.strip()))
-        if self._adb.try_shell(seize).exit_code != 0:
-            raise DeviceError(f"{self.info.id} was taken by another host just now", "Wait for it.")
+        if self._ask(seize.replace("TOKEN", self._token)).exit_code != 0:
+            raise DeviceError(f"{self._serial} was taken by another host just now", "Wait for it.")
 
     def _beat(self) -> None:
         """Give a sign of life while no job runs; a running job is one itself."""
-        while not self._closed.wait(_HEARTBEAT_SECONDS):
+        while not self._closed.wait(self._timing.heartbeat_seconds):
             if not self._measuring:
                 with contextlib.suppress(HarnessError, OSError):
                     self._adb.try_shell(_GUARD.replace("TOKEN", self._token))
 
 
-def _identify(adb: Adb) -> tuple[DeviceInfo, tuple[facts.Core, ...]]:
-    return facts.describe(adb.serial, adb.shell(facts.ask(facts.IDENTITY) + "\ntrue").text)
+def find_holder(adb: Adb) -> str | None:
+    """Name who uses a phone now, "" if nobody does; None if the phone does not tell."""
+    age, _, holder = adb.try_shell(f"[ -d {ROOT}/lock ] || exit 0\n{_HELD}").text.partition("\n")
+    if not age:
+        return ""
+    if not age.isdigit():
+        return None
+    silent = int(age) >= Timing().lock_expires_seconds
+    return "" if _is_gone(holder.strip(), silent=silent) else _name_holder(holder)
+
+
+def _identify(serial: str, answer: Output) -> tuple[DeviceInfo, tuple[facts.Core, ...]]:
+    return facts.describe(serial, answer.text)
+
+
+def _explain_state(state: str) -> str:
+    """Return what to do about a phone that adb does not show as "device"."""
+    return next((advice for name, advice in _STATES.items() if state.startswith(name)), "")
 
 
 def _pack_folder(pack: RuntimePack) -> str:
@@ -432,9 +504,9 @@ def _parse_status(answer: str) -> JobStatus:
     return JobStatus("vanished")
 
 
-def _is_gone(holder: str, silent_seconds: int) -> bool:
+def _is_gone(holder: str, *, silent: bool) -> bool:
     """Tell whether the lock's holder is gone: silent for long, or a dead process of this computer."""
-    if silent_seconds >= LOCK_EXPIRES_SECONDS:
+    if silent:
         return True
     try:
         known = json.loads(holder)
@@ -461,7 +533,12 @@ def _process_start(pid: int) -> int | None:
     return int(fields[19])
 
 
+_FREE_SPACE = "Free some space on the phone; `phonebench clean` removes what is ours."
+
 # Shell functions and scripts for the phone's mksh and toybox.
+
+_IDENTIFY = facts.ask(facts.IDENTITY) + "\ntrue"
+_BOOT = "getprop sys.boot_completed; cat /proc/sys/kernel/random/boot_id"
 
 # Before everything: the lock is still ours, and this is a sign of life. Builtins only, because
 # every process costs milliseconds on the phone.
@@ -470,9 +547,11 @@ case "$holder" in *TOKEN*) ;; *) exit {_LOST_LOCK};; esac
 : > {ROOT}/lock/heartbeat
 """
 
-# 0 if the job in the current folder runs: the 22nd field of its stat is when it began.
+# 0 if the job in the current folder runs: the 22nd field of its stat is when it began, after this
+# very boot.
 _ALIVE = """alive() {
-  read pid ticks < pid 2>/dev/null || return 1
+  read -r now < /proc/sys/kernel/random/boot_id
+  { read -r boot < boot && read -r pid ticks < pid; } 2>/dev/null && [ "$boot" = "$now" ] || return 1
   line=$(cat /proc/$pid/stat 2>/dev/null) || return 1
   set -- ${line##*) }
   [ "$1" != Z ] && [ "${20}" = "$ticks" ]
@@ -500,13 +579,10 @@ else echo none; fi
 tail -c 2000 stderr 2>/dev/null
 true
 """
-_LOCK = (
+# How long the lock's holder has been silent, and who it is; a job that runs is a sign of life.
+_HELD = (
     _ALIVE
-    + f"""mkdir -p {ROOT}/jobs && cd {ROOT} || exit 1
-if mkdir lock 2>/dev/null; then
-  echo MINE > lock/holder && touch lock/heartbeat && echo taken; exit
-fi
-echo held
+    + f"""cd {ROOT} || exit 1
 silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || stat -c %Y lock) ))
 for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && silent=0; done
 echo $silent
@@ -514,7 +590,17 @@ cat lock/holder 2>/dev/null
 true
 """
 )
+_LOCK = f"""mkdir -p {ROOT}/jobs && cd {ROOT} || exit 1
+if mkdir lock 2>/dev/null; then
+  echo MINE > lock/holder && touch lock/heartbeat && echo taken && exit
+  rm -rf lock
+  exit 1
+fi
+case "$(cat lock/holder 2>/dev/null)" in *TOKEN*) echo taken; exit;; esac
+echo held
+{_HELD}"""
 _SEIZE = f"""cd {ROOT} || exit 1
+case "$(cat lock/holder 2>/dev/null)" in *TOKEN*) exit;; esac
 [ "$(cat lock/holder 2>/dev/null)" = THEIRS ] || exit 1
 touch lock/heartbeat && echo MINE > lock/holder.new && mv lock/holder.new lock/holder
 """
@@ -528,22 +614,17 @@ true
 """
 
 # Undoes every change when the host is gone: no sign of life for long, and no job that runs. It
-# looks twice a minute, and ends when there is nothing left to undo.
-_WATCHDOG = f"""mkdir -p {ROOT}/changes && cat > {ROOT}/watchdog.sh <<'END_OF_WATCHDOG'
-{_ALIVE}cd {ROOT} || exit 1
-while [ -d changes ]; do
-  sleep ${{1:-30}}
+# ends when there is nothing left to undo, or a newer one has taken its place.
+_WATCHDOG = f"""mkdir -p {ROOT}/changes && cd {ROOT} && cat > watchdog.sh <<'END_OF_WATCHDOG' || exit 1
+{_ALIVE}echo $$ > watchdog.pid
+while [ -d changes ] && [ "$(cat watchdog.pid)" = $$ ]; do
+  sleep PERIOD
   for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && continue 2; done
   silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || echo 0) ))
-  [ $silent -lt {2 * LOCK_EXPIRES_SECONDS} ] && continue
+  [ $silent -lt SILENT ] && continue
   for change in changes/*.sh; do [ -e "$change" ] && sh "$change" && rm "$change"; done
   rmdir changes
 done
-rm -f watchdog.pid
 END_OF_WATCHDOG
-cd {ROOT}
-if ! kill -0 $(cat watchdog.pid 2>/dev/null) 2>/dev/null; then
-  setsid sh watchdog.sh </dev/null >/dev/null 2>&1 &
-  echo $! > watchdog.pid
-fi
+setsid sh watchdog.sh </dev/null >/dev/null 2>&1 &
 """

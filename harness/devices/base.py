@@ -78,10 +78,13 @@ class Device(Protocol):
         """Read the state of the device now. What it does not tell is None."""
 
     def apply(self, settings: DeviceSettings) -> None:
-        """Change the device's settings, each noted on the device before, for `restore`."""
+        """Change the device's settings, each noted on the device before, for `restore`.
+
+        Raises NotSupported if the device has no such setting.
+        """
 
     def resolve_cores(self, affinity: str) -> tuple[int, ...]:
-        """Return the cores that "big" or "little" names; CommandFailed if it has no such groups."""
+        """Return the cores that "big" or "little" names; NotSupported if it has no such groups."""
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the device, unless a file of that hash is there; return its path."""

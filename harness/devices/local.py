@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from harness.cache import cache_folder
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
-from harness.errors import CommandFailed, CommandTimeout, DeviceError, DeviceNotFound, StorageError
+from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, NotSupported, StorageError
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo, write_whole
 from harness.plan import DeviceSettings
@@ -92,7 +92,7 @@ class LocalDevice:
         cores = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"), key=_cpu_number)
         clocks = {_cpu_number(c): _read(c / "cpuinfo_max_freq", int) or 0 for c in cores}
         if len(set(clocks.values())) < 2:
-            raise CommandFailed(
+            raise NotSupported(
                 f"this computer has no {affinity} cores: all its cores are alike",
                 'Use affinity "all", or name cores by their numbers.',
             )
