@@ -7,6 +7,7 @@
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
+#include <dlfcn.h>
 #include <torch/csrc/jit/mobile/import.h>
 #include <torch/csrc/jit/mobile/module.h>
 #include <torch/version.h>
@@ -45,6 +46,14 @@ Dtype to_dtype(at::ScalarType type) {
   }
   throw Fault("inference", std::string("an output has the type ") + c10::toString(type) +
                                ", which cannot be recorded");
+}
+
+// On arm64 libtorch multiplies matrices with OpenBLAS, whose threads at::set_num_threads does not
+// reach: one thread asked for would be all cores. Where there is no OpenBLAS, nothing is to do.
+void set_blas_threads(int threads) {
+  using Set = void (*)(int);
+  const auto set = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (set != nullptr) set(threads);
 }
 
 std::string lower(std::string text) {
@@ -203,6 +212,7 @@ class LiteEngine : public Engine {
   void set_up(const Job& job) override {
     at::set_num_threads(job.threads);
     at::set_num_interop_threads(1);
+    set_blas_threads(job.threads);
     if (job.quantized_engine) select_quantized_engine(*job.quantized_engine);
     channels_last_ = job.channels_last;
   }
