@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from harness.errors import (
+    DeviceError,
     DeviceNotFound,
+    DeviceUnfit,
     HarnessError,
     PlanError,
     SweepError,
@@ -62,7 +64,7 @@ def _fail(error: HarnessError) -> NoReturn:
     _say(f"error: {error.message}")
     if error.advice:
         _say(f"       {error.advice}")
-    wrong = isinstance(error, PlanError | SweepError | DeviceNotFound)
+    wrong = isinstance(error, PlanError | SweepError | DeviceNotFound | DeviceUnfit)
     raise SystemExit(WRONG if wrong else INCOMPLETE)
 
 
@@ -111,6 +113,65 @@ def devices(as_json: _Json = False) -> None:
         _print_json([{**row, "state": found.state, "advice": found.advice} for found, row in rows])
     else:
         show(devices_table(seen))
+
+
+@app.command(
+    epilog="Examples: phonebench doctor | phonebench doctor 28051FDH3000AB | "
+    "phonebench doctor local --json"
+)
+def doctor(
+    device: Annotated[
+        str | None,
+        typer.Argument(help="A device (default: all that are attached).", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Say whether devices are fit to be measured, and what to do about it if not.
+
+    What is serious keeps `phonebench run` from starting, unless --accept names it. Nothing is
+    changed on the device. Exit code 3 if anything is serious.
+    """
+    from harness import devices as attached
+    from harness.console import examination_table, show
+    from harness.doctor import examine_attached
+
+    seen = attached.discover() if device is None else [attached.find_attached(device)]
+    findings = examine_attached(seen, measure_link=True)
+    if as_json:
+        _print_json(
+            [
+                {"id": name, "findings": [finding.model_dump() for finding in found]}
+                for name, found in findings.items()
+            ]
+        )
+    else:
+        show(examination_table(findings))
+    serious = any(one.level == "serious" for found in findings.values() for one in found)
+    raise typer.Exit(INCOMPLETE if serious else DONE)
+
+
+@app.command(epilog="Example: phonebench clean 28051FDH3000AB")
+def clean(
+    device: Annotated[str, typer.Argument(help="The device.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove everything of phonebench from a device: models, runtimes, jobs.
+
+    Nothing else is touched. It is refused while a device is in use. What has been measured and not
+    been collected is lost.
+    """
+    from contextlib import closing
+
+    from harness import devices as attached
+
+    (info,) = attached.find_devices([device])
+    if not yes:
+        if not sys.stdin.isatty():
+            raise PlanError("there is nobody to ask", f"phonebench clean {device} --yes")
+        typer.confirm(f"Remove everything of phonebench from {info.id} ({info.name})?", abort=True)
+    with closing(attached.open_device(info, "clean")) as opened:
+        freed_bytes = opened.clean()
+    print(f"{info.id}: {freed_bytes / 1e6:.1f} MB freed")
 
 
 @app.command(epilog="Example: phonebench init my-plan.toml")
@@ -256,6 +317,13 @@ def run(
     min_seconds: Annotated[float | None, typer.Option(help="Seconds a launch (1).")] = None,
     mobile_python: _MobilePython = None,
     fresh: _Fresh = False,
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEYS",
+            help="Measure in spite of these findings of `phonebench doctor`, with commas; or all.",
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option(help="Render a report at the end.")] = True,
     as_json: _Json = False,
 ) -> None:
@@ -263,8 +331,12 @@ def run(
 
     The options of a plan-less run multiply as the lists of a plan do; the plan that they make is
     written into the sweep. Whatever ends a run early, `phonebench run --resume` goes on with it.
+    Devices are examined first (see `phonebench doctor`), and refused if they are not fit.
     """
+    from harness.doctor import parse_accepted
     from harness.quick import plan_from_options
+
+    accepted = parse_accepted(accept)
 
     matrix = {
         "recipe": recipe, "threads": threads, "engine": engine, "container": container,
@@ -282,6 +354,7 @@ def run(
                 "Leave the option out, or start a new sweep.",
             )
         folder = _find_resumable(target, output)
+        _examine_again(folder, accepted)
     else:
         if target is None:
             raise PlanError(
@@ -297,7 +370,7 @@ def run(
             refused=[key for key, value in options.items() if value is not None]
             + (["shape"] if shape else []),
         )
-        folder = _begin(chosen, header, output)
+        folder = _begin(chosen, header, output, accepted)
     _run(folder, mobile_python, fresh, report, as_json)
 
 
@@ -367,9 +440,10 @@ def _read_target(
     return load_plan(Path(target))
 
 
-def _begin(chosen: Plan, header: dict[str, Any], output: Path) -> Path:
+def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[str, ...]) -> Path:
     """Make the sweep folder. Nothing was started before: what is wrong here exits with 2."""
     from harness.devices import find_devices
+    from harness.doctor import examine_before, refuse_unfit
     from harness.plan import make_plan
     from harness.sweep import create_sweep
 
@@ -379,7 +453,30 @@ def _begin(chosen: Plan, header: dict[str, Any], output: Path) -> Path:
     content["plan"].update({key: value for key, value in header.items() if value is not None})
     chosen = make_plan(content, "the plan with these options")
     infos = find_devices(chosen.plan.devices)
-    return create_sweep(output, chosen, infos, ["phonebench", *sys.argv[1:]])
+    findings = examine_before(infos)
+    refuse_unfit(findings, accepted)
+    command = ["phonebench", *sys.argv[1:]]
+    return create_sweep(output, chosen, infos, command, accepted, findings)
+
+
+def _examine_again(folder: Path, accepted: tuple[str, ...]) -> None:
+    """Examine the devices of a sweep that is resumed; what it accepted before stands.
+
+    One that is away is not waited for here: the sweep goes on with the others.
+    """
+    from harness.doctor import examine, refuse_unfit
+    from harness.ledger import read_sweep
+    from harness.sweep import note_examination, unfinished_devices
+
+    sweep, findings = read_sweep(folder), {}
+    for info in unfinished_devices(sweep):
+        try:
+            findings[info.id] = examine(info, measure_link=False)
+        except DeviceError as error:
+            _say(f"{info.id} was not examined: {error.message}")
+    refuse_unfit(findings, [*sweep.file.accepted, *accepted])
+    if findings:
+        note_examination(folder, accepted, findings)
 
 
 def _find_resumable(target: str | None, output: Path) -> Path:

@@ -29,6 +29,8 @@ from harness.plan import Case, Plan
 SWEEP_VERSION = 1
 
 Status = Literal["ok", "failed", "skipped", "interrupted"]
+Level = Literal["serious", "warning", "ok"]
+LEVELS: tuple[Level, ...] = ("serious", "warning", "ok")
 
 
 class _Model(BaseModel):
@@ -87,8 +89,21 @@ class PlannedLaunch(_Model):
     measured_pass: Pass
 
 
+class DeviceFinding(_Model):
+    """One thing that was looked at before measuring: what was found, and what to do about it."""
+
+    key: str
+    level: Level
+    found: str
+    advice: str = ""
+
+
 class SweepFile(_Model):
-    """sweep.json: what was asked. `command` is the exact command line that made it."""
+    """sweep.json: what was asked. `command` is the exact command line that made it.
+
+    `findings` are those of the examination before the sweep, by device; `accepted` holds the keys
+    of the serious ones ("all": any) that it was told to measure in spite of.
+    """
 
     sweep_version: int
     id: str
@@ -101,6 +116,8 @@ class SweepFile(_Model):
     host: Host
     devices: tuple[DeviceInfo, ...]
     schedule: dict[str, tuple[PlannedLaunch, ...]]
+    accepted: tuple[str, ...] = ()
+    findings: dict[str, tuple[DeviceFinding, ...]] = {}
 
 
 class LaunchError(_Model):

@@ -9,11 +9,12 @@ Not here: what one launch does (`launch.py`), how files stay whole (`ledger.py`)
 from __future__ import annotations
 
 import fcntl
+import os
 import platform
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -36,8 +37,10 @@ from harness.launch import (
     stage_files,
 )
 from harness.ledger import (
+    LEVELS,
     SWEEP_VERSION,
     ArtifactsFile,
+    DeviceFinding,
     DeviceInfo,
     Host,
     LaunchError,
@@ -55,6 +58,9 @@ from harness.stop import Stop
 
 # Memory repeats well, and a profile is there to explain: neither needs every round.
 PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "profile": 1}
+
+
+Findings = Mapping[str, tuple[DeviceFinding, ...]]
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,17 @@ def estimate_seconds(plan: Plan) -> float:
 
 
 def create_sweep(
-    output: Path, plan: Plan, devices: Sequence[DeviceInfo], command: Sequence[str]
+    output: Path,
+    plan: Plan,
+    devices: Sequence[DeviceInfo],
+    command: Sequence[str],
+    accepted: Sequence[str] = (),
+    findings: Findings | None = None,
 ) -> Path:
-    """Make a new sweep folder under `output`, with its sweep.json; return the folder."""
+    """Make a new sweep folder under `output`, with its sweep.json; return the folder.
+
+    `findings` are those of the devices' examination, `accepted` the keys of those that may stand.
+    """
     created = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
     name = f"{stamp}-{slug(plan.plan.name)}"
@@ -135,10 +149,39 @@ def create_sweep(
         host=describe_host(),
         devices=tuple(devices),
         schedule={info.id: schedule(plan, info.id) for info in devices},
+        accepted=tuple(accepted),
+        findings=dict(findings or {}),
     )
     write_whole(folder / "plan.toml", plan_as_toml(plan).encode())
     write_whole(folder / "sweep.json", file.model_dump_json(indent=1).encode())
     return folder
+
+
+def note_examination(folder: Path, accepted: Sequence[str], findings: Findings) -> None:
+    """Add to a sweep's sweep.json what a later examination found, and what was accepted then.
+
+    Of two findings of one key, the graver stays; nothing that was written down is lost.
+    """
+    with _locked(folder):
+        file = read_sweep(folder).file
+        merged = {
+            device: _graver(file.findings.get(device, ()), findings.get(device, ()))
+            for device in dict.fromkeys([*file.findings, *findings])
+        }
+        keys = tuple(dict.fromkeys([*file.accepted, *accepted]))
+        file = file.model_copy(update={"accepted": keys, "findings": merged})
+        write_whole(folder / "sweep.json", file.model_dump_json(indent=1).encode())
+
+
+def _graver(
+    before: Sequence[DeviceFinding], now: Sequence[DeviceFinding]
+) -> tuple[DeviceFinding, ...]:
+    by_key = {finding.key: finding for finding in before}
+    for finding in now:
+        known = by_key.get(finding.key)
+        if known is None or LEVELS.index(finding.level) <= LEVELS.index(known.level):
+            by_key[finding.key] = finding
+    return tuple(sorted(by_key.values(), key=lambda finding: LEVELS.index(finding.level)))
 
 
 def plan_as_toml(plan: Plan) -> str:
@@ -201,27 +244,39 @@ def _in_parallel(works: Sequence[Callable[[], None]], stop: Stop) -> None:
 
 def is_complete(sweep: Sweep) -> bool:
     """Tell whether every planned launch ended ok, or belongs to a case that was skipped."""
+    return not unfinished_devices(sweep)
+
+
+def unfinished_devices(sweep: Sweep) -> list[DeviceInfo]:
+    """Return the devices on which a planned launch has no good end."""
     good = {(entry.device, entry.index) for entry in sweep.entries if entry.status == "ok"}
     skipped = {(entry.device, entry.case) for entry in sweep.entries if entry.status == "skipped"}
-    return all(
-        (device, launch.index) in good or (device, launch.case) in skipped
-        for device, launches in sweep.file.schedule.items()
-        for launch in launches
-    )
+    return [
+        info
+        for info in sweep.file.devices
+        if not all(
+            (info.id, launch.index) in good or (info.id, launch.case) in skipped
+            for launch in sweep.file.schedule[info.id]
+        )
+    ]
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second harness off the same folder."""
-    with (folder / "sweep.json").open("rb") as file:
+    # Not a file in it: each may be replaced.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SweepError(
                 f"{folder} is being run by another phonebench",
                 "Wait until it is done; then look at it, or resume it.",
             ) from error
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _artifacts(sweep: Sweep, tools: Tools) -> tuple[ExportedModel, ...]:
@@ -304,7 +359,7 @@ def _leave(device: Device, tools: Tools) -> None:
     """Leave a device as it was found; trouble with that must not hide an earlier error."""
     try:
         device.restore()
-    except DeviceError as error:
+    except (DeviceError, RuntimePackError) as error:
         tools.warn(str(error))
     finally:
         device.close()

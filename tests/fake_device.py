@@ -207,3 +207,8 @@ class FakeDevice:
 
     def close(self) -> None:
         self.closed += 1
+
+    def clean(self) -> int:
+        self.storage.jobs.clear()
+        self.storage.records.clear()
+        return 0

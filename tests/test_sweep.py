@@ -415,10 +415,11 @@ def test_a_folder_that_is_no_sweep_is_named(tmp_path: Path, content: bytes | Non
 
 
 def test_two_harnesses_cannot_run_one_folder(scene: Scene) -> None:
-    with (scene.folder / "sweep.json").open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(SweepError, match="being run by another"):
-            scene.run()
+    held = os.open(scene.folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(SweepError, match="being run by another"):
+        scene.run()
+    os.close(held)
 
 
 def test_a_full_disk_is_named_and_loses_nothing(scene: Scene) -> None:

@@ -14,30 +14,33 @@ from harness.errors import DeviceNotFound
 
 if TYPE_CHECKING:
     from harness.devices.base import Attached, Device
+    from harness.devices.health import Health
     from harness.ledger import DeviceInfo
 
 
 @dataclass(frozen=True)
 class Transport:
-    """A way to reach devices: list those attached now, and open one for use.
+    """A way to reach devices: list those attached now, open one for use, examine one.
 
     `open_device(id, purpose)` raises DeviceNotFound, or DeviceError if another host holds it.
+    `read_health(id, measure_link)` needs no lock and changes nothing.
     """
 
     discover: Callable[[], Sequence[Attached]]
     open_device: Callable[[str, str], Device]
+    read_health: Callable[[str, bool], Health]
 
 
 def _local() -> Transport:
-    from harness.devices import local
+    from harness.devices import local, local_health
 
-    return Transport(local.discover, local.open_device)
+    return Transport(local.discover, local.open_device, local_health.read_health)
 
 
 def _android() -> Transport:
-    from harness.devices import android
+    from harness.devices import android, android_health
 
-    return Transport(android.discover, android.open_device)
+    return Transport(android.discover, android.open_device, android_health.read_health)
 
 
 TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": _local, "android": _android}
@@ -55,11 +58,7 @@ def find_devices(names: Sequence[str]) -> list[DeviceInfo]:
     Raises DeviceNotFound, naming those attached or what is wrong with the one that was named.
     """
     wanted = list(dict.fromkeys(names))
-    seen: list[Attached] = []
-    for transport in TRANSPORTS.values():
-        # "local" alone asks nobody else.
-        if not {found.id for found in seen}.issuperset(wanted):
-            seen += transport().discover()
+    seen = _discover_until(wanted)
     infos: list[DeviceInfo] = []
     for name in wanted:
         infos += _phones(seen) if name == ALL_PHONES else [_pick(name, seen)]
@@ -75,18 +74,42 @@ def _phones(seen: Sequence[Attached]) -> list[DeviceInfo]:
     return phones
 
 
+def _discover_until(wanted: Sequence[str]) -> list[Attached]:
+    """List what is attached, until all that is wanted was seen: "local" alone asks nobody else."""
+    seen: list[Attached] = []
+    for transport in TRANSPORTS.values():
+        if not {found.id for found in seen}.issuperset(wanted):
+            seen += transport().discover()
+    return seen
+
+
+def find_attached(name: str) -> Attached:
+    """Return the named device, ready or not. Raises DeviceNotFound, naming those attached."""
+    return _find(name, _discover_until([name]))
+
+
 def _pick(name: str, seen: Sequence[Attached]) -> DeviceInfo:
+    found = _find(name, seen)
+    if found.info is None:
+        raise DeviceNotFound(f"{name} cannot be used: it is {found.state}", found.advice)
+    return found.info
+
+
+def _find(name: str, seen: Sequence[Attached]) -> Attached:
     found = next((found for found in seen if found.id == name), None)
     if found is None:
         raise DeviceNotFound(
             f"no device {name!r} is attached; attached: {', '.join(f.id for f in seen)}",
             "`phonebench devices` lists what can be used.",
         )
-    if found.info is None:
-        raise DeviceNotFound(f"{name} cannot be used: it is {found.state}", found.advice)
-    return found.info
+    return found
 
 
 def open_device(info: DeviceInfo, purpose: str) -> Device:
     """Open a device for use; `purpose` is shown to whoever else wants it meanwhile."""
     return TRANSPORTS[info.kind]().open_device(info.id, purpose)
+
+
+def read_health(info: DeviceInfo, measure_link: bool) -> Health:
+    """Examine a device; with `measure_link`, also how fast files reach it."""
+    return TRANSPORTS[info.kind]().read_health(info.id, measure_link)

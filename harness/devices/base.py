@@ -121,3 +121,6 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Let go of the device, so that another host may use it."""
+
+    def clean(self) -> int:
+        """Remove everything of ours from the device, jobs that run too; return the bytes it held."""

@@ -47,7 +47,16 @@ def open_device(device: str, purpose: str) -> LocalDevice:
     """Open this computer; `purpose` is what another harness is told while it is held."""
     if device != _NAME:
         raise DeviceNotFound(f"there is no device {device!r}", "`phonebench devices` lists them.")
-    return LocalDevice(cache_folder() / "devices" / _NAME, purpose)
+    return LocalDevice(_folder(), purpose)
+
+
+def lock_path() -> Path:
+    """Return the file that is locked while a harness measures here."""
+    return _folder() / "lock"
+
+
+def _folder() -> Path:
+    return cache_folder() / "devices" / _NAME
 
 
 class LocalDevice:
@@ -69,20 +78,7 @@ class LocalDevice:
 
     def conditions(self) -> Conditions:
         """Read load, free memory, temperature and clocks, as far as this computer tells them."""
-        cpufreq = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"), key=_cpu_number)
-        zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
-        temperatures = [
-            value for zone in zones if (value := _read(zone, _millidegrees)) is not None
-        ]
-        clocks = [_read(core / "scaling_cur_freq", int) for core in cpufreq]
-        return Conditions(
-            unix=time.time(),
-            load_1min=_read(Path("/proc/loadavg"), lambda text: float(text.split()[0])),
-            memory_available_bytes=_read(Path("/proc/meminfo"), _meminfo("MemAvailable")),
-            temperature_celsius=max(temperatures, default=None),
-            clocks_khz=tuple(c for c in clocks if c is not None) or None,
-            governor=_read(cpufreq[0] / "scaling_governor", str.strip) if cpufreq else None,
-        )
+        return read_conditions()
 
     def apply(self, settings: DeviceSettings) -> None:
         """Change nothing: these settings are a phone's."""
@@ -214,6 +210,30 @@ class LocalDevice:
     def close(self) -> None:
         """Let another harness use this computer."""
         self._lock.close()
+
+    def clean(self) -> int:
+        """Remove every job, ended or not; return the bytes that they held."""
+        used = sum(path.lstat().st_size for path in self._jobs.rglob("*"))
+        for launch in self.jobs():
+            self.kill(launch)
+            self.forget(launch)
+        return used
+
+
+def read_conditions() -> Conditions:
+    """Read load, free memory, temperature and clocks, as far as this computer tells them."""
+    cpufreq = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"), key=_cpu_number)
+    zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
+    temperatures = [value for zone in zones if (value := _read(zone, _millidegrees)) is not None]
+    clocks = [_read(core / "scaling_cur_freq", int) for core in cpufreq]
+    return Conditions(
+        unix=time.time(),
+        load_1min=_read(Path("/proc/loadavg"), lambda text: float(text.split()[0])),
+        memory_available_bytes=_read(Path("/proc/meminfo"), _meminfo("MemAvailable")),
+        temperature_celsius=max(temperatures, default=None),
+        clocks_khz=tuple(c for c in clocks if c is not None) or None,
+        governor=_read(cpufreq[0] / "scaling_governor", str.strip) if cpufreq else None,
+    )
 
 
 def _take_lock(path: Path, purpose: str) -> io.TextIOWrapper:

@@ -52,7 +52,8 @@ DeviceFinder = Callable[[DeviceSummary], Iterator[Finding]]
 
 def find_limits(summary: SweepSummary) -> tuple[Finding, ...]:
     """Return every doubt, the gravest first."""
-    found = list(chain(_torn_ledger(summary), _few_evaluation_samples(summary)))
+    whole = (_torn_ledger, _accepted_findings, _few_evaluation_samples)
+    found = list(chain.from_iterable(find(summary) for find in whole))
     for device in summary.devices:
         for find in DEVICE_FINDERS:
             found += [replace(finding, where=device.info.id) for finding in find(device)]
@@ -122,6 +123,21 @@ def _few_evaluation_samples(summary: SweepSummary) -> Iterator[Finding]:
             "differences in accuracy mean nothing here.",
             details=tuple(f"{name}: {count} samples" for name, count in few.items()),
         )
+
+
+def _accepted_findings(summary: SweepSummary) -> Iterator[Finding]:
+    """Name what the sweep was told to measure in spite of."""
+    for device, found in summary.file.findings.items():
+        serious = [finding for finding in found if finding.level == "serious"]
+        if serious:
+            yield Finding(
+                "accepted_findings",
+                "warning",
+                f"It was measured in spite of {plural(len(serious), 'serious finding')}",
+                "They were accepted with --accept; `phonebench doctor` says what to do about them.",
+                where=device,
+                details=tuple(f"{one.key}: {one.found}" for one in serious),
+            )
 
 
 def _unfinished(device: DeviceSummary) -> Iterator[Finding]:
