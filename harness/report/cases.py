@@ -133,7 +133,7 @@ class DeviceSummary:
     @property
     def unfinished(self) -> int:
         """How many launches of the schedule the ledger lacks."""
-        return self.planned - len({launch.index for launch in self.launches})
+        return max(0, self.planned - len({launch.index for launch in self.launches}))
 
 
 @dataclass(frozen=True)
