@@ -1,4 +1,4 @@
-"""The verbs of `phonebench`; the only module that prints or exits.
+"""The verbs of `phonebench`; the only module, with `runtime_cli.py`, that prints or exits.
 
 Heavy modules are imported inside the verbs that need them: `--help` must answer at once.
 Exit codes: 0 done; 1 the gate found a regression; 2 the plan or the command line is wrong, nothing
@@ -23,6 +23,7 @@ from harness.errors import (
     PlanError,
     SweepError,
 )
+from harness.runtime_cli import app as runtime_app
 
 if TYPE_CHECKING:
     from harness.export.artifact import ExportedModel
@@ -40,6 +41,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(runtime_app, name="runtime")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 _MobilePython = Annotated[

@@ -32,6 +32,7 @@ from harness.report.numbers import (
     plural,
     speedup_words,
 )
+from harness.runtimes.survey import Found
 from harness.stats import Estimate
 
 _PIPED_WIDTH = 160
@@ -81,6 +82,23 @@ def examination_table(findings: Mapping[str, Sequence[DeviceFinding]]) -> Render
 
 
 _LEVEL_STYLES = {"serious": "bold red", "warning": "yellow", "ok": "green"}
+
+
+def runtimes_table(rows: Sequence[Found]) -> RenderableType:
+    """Show runtime packs, a row each, and those that could be built."""
+    table = _table("engine", "for", "version", "size", "state", "key, or how", right=("size",))
+    for row in rows:
+        pack = row.pack
+        cells = (
+            row.engine,
+            "this computer" if row.kind == "local" else row.abi,
+            pack.engine_version if pack else "",
+            megabytes(pack.total_bytes) if pack else "",
+            row.state,
+            pack.key if pack else row.note,
+        )
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:

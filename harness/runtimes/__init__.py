@@ -5,6 +5,7 @@
     host.py    the pack for this computer
     phone.py   packs for phones
     wheels.py  pinned wheels, fetched once
+    survey.py  the packs there are, and those that could be built
 
 Not here: bringing a pack to a device, and running it (`devices/`).
 """

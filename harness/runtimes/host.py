@@ -74,7 +74,7 @@ def build_local(
     """
     build.check_engine(engine)
     tools = find_tools()
-    folder = runtimes_folder() / f"{engine}-{platform.machine()}-{tools.key}"
+    folder = local_folder(engine, tools)
     if not rebuild and (pack := _read(folder)):
         return pack
     with build.locked(folder):
@@ -83,6 +83,11 @@ def build_local(
         if progress:
             progress(f"building the {engine} runner with {tools.compiler.name} (about 30 s, once)")
         return _build(engine, tools, folder)
+
+
+def local_folder(engine: str, tools: Tools) -> Path:
+    """Return where a pack that is built now would lie."""
+    return runtimes_folder() / f"{engine}-{platform.machine()}-{tools.key}"
 
 
 def _read(folder: Path) -> RuntimePack | None:

@@ -76,6 +76,11 @@ class RuntimePack(BaseModel):
         return self.folder / SUPERVISE
 
     @property
+    def total_bytes(self) -> int:
+        """The size of all files."""
+        return sum(self.size_bytes.values())
+
+    @property
     def command(self) -> tuple[str, ...]:
         """The words that start the runner on a phone.
 
@@ -250,18 +255,6 @@ def _check_programs(pack: RuntimePack) -> None:
                 f"{path} is not a program for {pack.abi}",
                 "Build it for that ABI, or name the right one with --abi.",
             )
-
-
-def remove_pack(key: str) -> RuntimePack:
-    """Delete the pack of that key from this computer. Raises RuntimePackError if there is none."""
-    packs = find_packs()
-    pack = next((pack for pack in packs if pack.key == key), None)
-    if pack is None:
-        raise RuntimePackError(
-            f"there is no runtime pack {key}", "`phonebench runtime list` shows those there are."
-        )
-    shutil.rmtree(pack.folder)
-    return pack
 
 
 def sha256_of(path: Path) -> str:

@@ -108,10 +108,9 @@ def build_phone(
     Two builds at the same time are one. Raises RuntimePackError for an ABI that no pack exists for,
     a missing compiler, a wheel that cannot be had, a full disk, and a build that fails.
     """
-    build.check_engine(engine)
     target = find_target(engine, abi)
     compiler, sources = target.find_compiler(), build.find_sources()
-    folder = runtimes_folder() / f"{engine}-android-{abi}-{_input_key(target, compiler, sources)}"
+    folder = phone_folder(engine, abi)
     if not rebuild and (pack := _read(folder)):
         return pack
     with build.locked(folder):
@@ -134,8 +133,16 @@ def build_phone(
     return pack
 
 
+def phone_folder(engine: str, abi: str) -> Path:
+    """Return where a pack that is built now would lie. Raises RuntimePackError if it cannot be."""
+    target = find_target(engine, abi)
+    key = _input_key(target, target.find_compiler(), build.find_sources())
+    return runtimes_folder() / f"{engine}-android-{abi}-{key}"
+
+
 def find_target(engine: str, abi: str) -> _Target:
     """Return how packs for an ABI are built. Raises RuntimePackError if they cannot be, here."""
+    build.check_engine(engine)
     if abi not in _TARGETS:
         raise RuntimePackError(
             f"there is no runtime pack of the engine {engine} for phones with the ABI {abi}",
