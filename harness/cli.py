@@ -318,6 +318,9 @@ def run(
     evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
     min_iterations: Annotated[int | None, typer.Option(help="Inferences a launch (50).")] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Seconds a launch (1).")] = None,
+    min_sqnr_db: Annotated[
+        float | None, typer.Option(help="Outputs worse than this fail (each recipe has its own).")
+    ] = None,
     mobile_python: _MobilePython = None,
     fresh: _Fresh = False,
     accept: Annotated[
@@ -346,7 +349,10 @@ def run(
         "memory_format": memory_format, "affinity": affinity,
     }  # fmt: skip
     model = {"calibration": calibration, "evaluation": evaluation}
-    measure = {"passes": passes, "min_iterations": min_iterations, "min_seconds": min_seconds}
+    measure = {
+        "passes": passes, "min_iterations": min_iterations, "min_seconds": min_seconds,
+        "min_sqnr_db": min_sqnr_db,
+    }  # fmt: skip
     header = {"rounds": rounds, "seed": seed, "devices": device}
     if resume:
         given = [k for k, v in {**matrix, **model, **measure, **header}.items() if v is not None]
@@ -447,6 +453,7 @@ def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[s
     """Make the sweep folder. Nothing was started before: what is wrong here exits with 2."""
     from harness.devices import find_devices
     from harness.doctor import examine_before, refuse_unfit
+    from harness.export.exporter import check_sources
     from harness.plan import make_plan
     from harness.sweep import create_sweep
 
@@ -455,6 +462,7 @@ def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[s
     content = chosen.model_dump(exclude_unset=True)
     content["plan"].update({key: value for key, value in header.items() if value is not None})
     chosen = make_plan(content, "the plan with these options")
+    check_sources(chosen, Path.cwd())
     infos = find_devices(chosen.plan.devices)
     findings = examine_before(infos)
     refuse_unfit(findings, accepted)
@@ -547,7 +555,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             open_device=devices.open_device,
             runtime_pack=lambda engine, info: runtimes.pack_for(engine, info, progress=_say),
             observe=progress.observe,
-            warn=_say,
+            warn=progress.warn,
         )
         try:
             complete = run_sweep(folder, tools)
@@ -556,8 +564,20 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             _say("stopped; what was measured is kept")
     _finish(read_sweep(folder), report, as_json)
     if not complete:
-        _say(f"the run is incomplete; go on with: phonebench run --resume {folder}")
+        _say(_what_is_missing(read_sweep(folder)))
         raise typer.Exit(INCOMPLETE)
+
+
+def _what_is_missing(sweep: Sweep) -> str:
+    from harness.sweep import count_unfinished
+
+    unfinished = count_unfinished(sweep)
+    if unfinished:
+        return (
+            f"the run is incomplete: {unfinished} launches have no result yet; go on with: "
+            f"phonebench run --resume {sweep.folder}"
+        )
+    return "all launches ended, and some of them failed (above, and in the report)"
 
 
 def _finish(sweep: Sweep, report: bool, as_json: bool) -> None:

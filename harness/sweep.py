@@ -261,6 +261,13 @@ def unfinished_devices(sweep: Sweep) -> list[DeviceInfo]:
     ]
 
 
+def count_unfinished(sweep: Sweep) -> int:
+    """Count the launches that a resumed sweep would run: they have no end, or were interrupted."""
+    if not sweep.models:
+        return sum(map(len, sweep.file.schedule.values()))
+    return sum(len(_orders(sweep, sweep.models, info.id)[0]) for info in sweep.file.devices)
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second harness off the same folder."""

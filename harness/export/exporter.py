@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ExportError
+from harness.errors import ExportError, PlanError
 from harness.export import process, store
 from harness.export.artifact import (
     ARTIFACT_FORMAT_VERSION,
@@ -91,6 +91,15 @@ def _export_model(setting: Setting, model: Model) -> ExportedModel:
             name=model.name, status="failed", reason=error.message, advice=error.advice
         )
     return assemble(setting, model, outcome, {variant.id for variant in missing})
+
+
+def check_sources(plan: Plan, root: Path) -> None:
+    """Raise PlanError for a source that is no callable's name and no file of a known kind."""
+    for model in plan.model:
+        try:
+            _source_kind(model, root)
+        except ExportError as error:
+            raise PlanError(error.message, error.advice) from error
 
 
 def _source_kind(model: Model, root: Path) -> str:

@@ -78,7 +78,7 @@ def call_user(name: str, key: str) -> Any:
         if module_name == missing or module_name.startswith(missing + "."):
             raise Problem(
                 f'{key} "{name}": there is no module {missing} in {sys.path[0]} or installed',
-                "Modules are imported from the folder that phonebench runs in (or --root).",
+                "Modules are imported from the folder that phonebench runs in.",
             ) from error
         raise Problem(
             f'{key} "{name}": importing {module_name} failed: {last_line(error)}',
