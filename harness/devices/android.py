@@ -48,7 +48,6 @@ from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
 ROOT = "/data/local/tmp/phonebench"
-_AWAIT_SECONDS = 20.0
 _FREE_MARGIN_BYTES = 64 << 20
 _TRANSFER_TRIES = 3
 _LOST_LOCK = 77
@@ -80,6 +79,7 @@ class Timing:
     lock_expires_seconds: int = 60
     heartbeat_seconds: float = 15.0
     watchdog_seconds: int = 30
+    await_seconds: float = 20.0
 
 
 def discover() -> list[Attached]:
@@ -217,7 +217,8 @@ mkdir -p {folder} && cd {folder} || exit 1
 cat > job.json <<'END_OF_JOB'
 {job.model_dump_json()}
 END_OF_JOB
-cat /proc/sys/kernel/random/boot_id > boot && touch started || exit 1
+echo {packed}/supervise > supervise && cat /proc/sys/kernel/random/boot_id > boot &&
+  touch started || exit 1
 setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl \\
   </dev/null >/dev/null 2>&1 &
 """
@@ -230,15 +231,15 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
     def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
         """Wait for a job to end. The phone sleeps meanwhile: nothing polls beside the job."""
         deadline = time.monotonic() + seconds
-        supervise = f"{ROOT}/packs/*/supervise"
         self._measuring = True
         try:
             while True:
                 left = deadline - time.monotonic()
-                slice_seconds = min(max(left, 0.0), _AWAIT_SECONDS)
+                slice_seconds = min(max(left, 0.0), self._timing.await_seconds)
                 script = (
-                    f'for s in {supervise}; do "$s" --await {ROOT}/jobs/{launch} '
-                    f"{slice_seconds:.1f} 2>/dev/null; break; done\n"
+                    f"cd {ROOT}/jobs/{launch} 2>/dev/null && read -r supervise < supervise &&\n"
+                    f'{{ "$supervise" --await . {slice_seconds:.1f} 2>/dev/null\n'
+                    "[ $? -le 1 ] || sleep 1; }\n"
                 )
                 answer = self._try(script + self._poll_script(launch), slice_seconds + 20.0, stop)
                 status = _parse_status(answer.text)

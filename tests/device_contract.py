@@ -1,0 +1,292 @@
+"""What every device must do, whatever it is: run for this computer and a virtual phone by
+`pytest tests/device_contract.py`, and for a physical phone by `make test-device SERIAL=...`.
+
+A device that is new to the harness is done when these tests pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from harness.devices.android import AndroidPhone
+from harness.devices.base import Device, JobStatus
+from harness.devices.local import LocalDevice
+from harness.errors import DeviceError, NotSupported, Stopped
+from harness.plan import DeviceSettings
+from harness.runtimes import RuntimePack
+from harness.stop import Stop
+from tests.made_up_pack import script_pack, small_job
+from tests.phones import await_truth, own_adb_server, plugged_in
+
+pytestmark = pytest.mark.slow
+
+SERIAL = os.environ.get("PHONEBENCH_TEST_SERIAL")
+KINDS = ["physical"] if SERIAL else ["local", "virtual"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One device to be tested: opened as often as a test likes, and packs of its kind."""
+
+    kind: Literal["local", "android"]
+    where: str
+    folder: Path
+
+    def open(self, purpose: str = "a test") -> Device:
+        if self.kind == "local":
+            return LocalDevice(Path(self.where), purpose)
+        return AndroidPhone(self.where, purpose)
+
+    def opening(self) -> str:
+        """Return the Python expression that opens the device, for another process."""
+        if self.kind == "local":
+            return f"LocalDevice(Path({self.where!r}), 'another host')"
+        return f"AndroidPhone({self.where!r}, 'another host')"
+
+
+@pytest.fixture(scope="module")
+def phone_serial() -> Iterator[str]:
+    """Name the phone that all tests of this module share."""
+    if SERIAL:
+        yield SERIAL
+        return
+    with own_adb_server() as server, plugged_in(server) as phone:
+        yield phone.serial
+
+
+@pytest.fixture(params=KINDS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    if request.param == "local":
+        return Bench("local", str(tmp_path / "device"), tmp_path)
+    return Bench("android", request.getfixturevalue("phone_serial"), tmp_path)
+
+
+@pytest.fixture
+def device(bench: Bench) -> Iterator[Device]:
+    device = bench.open()
+    for left in device.jobs():
+        device.forget(left)
+    yield device
+    with suppress(DeviceError):  # the test has let another host take it
+        for name in device.jobs():
+            device.kill(name)
+            device.forget(name)
+    device.close()
+
+
+@pytest.fixture
+def runner(bench: Bench, device: Device) -> Callable[[str], RuntimePack]:
+    """Make a pack of a shell script, on the device; $1 is the job file, $2 the result file."""
+
+    def make(script: str) -> RuntimePack:
+        pack = script_pack(bench.folder / "pack", script, bench.kind, device.info.abi)
+        device.install(pack)
+        return pack
+
+    return make
+
+
+Runner = Callable[[str], RuntimePack]
+
+
+def wait(device: Device, name: str, seconds: float = 20) -> JobStatus:
+    with closing(Stop()) as stop:
+        return device.wait(name, seconds, stop)
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+def test_a_job_runs_to_its_end_and_leaves_its_result(device: Device, runner: Runner) -> None:
+    assert device.poll("a").state == "absent"
+    device.start(small_job("a"), runner('cp "$1" "$2"; echo words >&2; exit 3'))
+    status = wait(device, "a")
+    assert status.state == "finished"
+    assert status.exit is not None
+    assert (status.exit.exit_code, status.exit.signal) == (3, None)
+    assert status.exit.end_ns > status.exit.start_ns
+    result = device.fetch("a")
+    assert result.record is not None
+    assert result.record.strip() == small_job("a").model_dump_json().encode()
+    assert result.stderr_tail == "words\n"
+
+
+def test_a_job_stays_until_it_is_forgotten(device: Device, runner: Runner) -> None:
+    device.start(small_job("a"), runner('echo done > "$2"'))
+    wait(device, "a")
+    assert device.fetch("a") == device.fetch("a")
+    assert list(device.jobs()) == ["a"]
+    device.forget("a")
+    assert list(device.jobs()) == []
+    assert device.poll("a").state == "absent"
+
+
+def test_a_runner_that_is_killed_is_finished_by_that_signal(device: Device, runner: Runner) -> None:
+    device.start(small_job("a"), runner('echo half > "$2.partial"; kill -9 $$'))
+    status = wait(device, "a")
+    assert status.exit is not None
+    assert status.exit.signal == signal.SIGKILL
+    assert device.fetch("a").record == b"half\n"
+
+
+def test_killing_a_job_ends_its_children_too(device: Device, runner: Runner) -> None:
+    writes = '( while :; do echo x >> "$2.partial"; sleep 0.05; done ) & wait'
+    device.start(small_job("a"), runner(writes))
+    await_truth(lambda: bool(device.fetch("a").record))
+    assert wait(device, "a", 0.05).state == "running"
+    device.kill("a")
+    assert device.poll("a").state in ("finished", "vanished")
+    written = device.fetch("a").record
+    time.sleep(0.3)
+    assert device.fetch("a").record == written
+
+
+def test_a_job_is_killed_at_once_after_it_was_started(device: Device, runner: Runner) -> None:
+    device.start(small_job("a"), runner("sleep 300"))
+    device.kill("a")
+    assert device.poll("a").state in ("finished", "vanished")
+
+
+def test_a_job_whose_processes_are_all_killed_has_vanished(device: Device, runner: Runner) -> None:
+    device.start(small_job("a"), runner('read -r pid ticks < "${1%/*}/pid"; kill -9 -$pid'))
+    assert wait(device, "a").state == "vanished"
+
+
+def test_waiting_ends_when_somebody_wants_to_stop(device: Device, runner: Runner) -> None:
+    device.start(small_job("a"), runner("sleep 300"))
+    with closing(Stop()) as stop:
+        timer = threading.Timer(0.3, stop.set)
+        timer.start()
+        begin = time.monotonic()
+        with suppress(Stopped):
+            assert device.wait("a", 60, stop).state == "running"
+        timer.join()
+        assert time.monotonic() - begin < 30, "it did not wait for the job"
+    device.kill("a")
+
+
+def test_a_large_result_arrives_whole(device: Device, runner: Runner) -> None:
+    script = 'head -c 5000000 /dev/urandom > "$2"; sha256sum "$2" >&2'
+    device.start(small_job("a"), runner(script))
+    assert wait(device, "a").state == "finished"
+    result = device.fetch("a")
+    assert result.record is not None
+    assert hashlib.sha256(result.record).hexdigest() == result.stderr_tail.split()[0]
+
+
+def test_jobs_of_many_names_do_not_mix(device: Device, runner: Runner) -> None:
+    pack = runner('cp "$1" "$2"')
+    for name in ("a", "b", "a-1"):
+        device.start(small_job(name), pack)
+        wait(device, name)
+    assert sorted(device.jobs()) == ["a", "a-1", "b"]
+    device.forget("a")
+    assert sorted(device.jobs()) == ["a-1", "b"]
+    assert b'"launch":"a-1"' in (device.fetch("a-1").record or b"")
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_staged_file_is_there_under_the_path_that_was_told(
+    device: Device, runner: Runner, tmp_path: Path
+) -> None:
+    content = os.urandom(300_000)
+    source = tmp_path / "a file.ptl"
+    source.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    place = device.stage(source, sha256)
+    assert device.stage(source, sha256) == place
+    device.start(small_job("a"), runner(f'cp "{place}" "$2"'))
+    wait(device, "a")
+    assert device.fetch("a").record == content
+
+
+# --- hosts ---------------------------------------------------------------------------------------
+
+
+def test_a_job_outlives_a_host_that_is_killed_and_is_collected_by_the_next(
+    bench: Bench, device: Device, runner: Runner
+) -> None:
+    pack = runner('sleep 1; echo late > "$2"')
+    device.close()
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from harness.devices.android import AndroidPhone\n"
+        "from harness.devices.local import LocalDevice\n"
+        "from harness.job import Job\n"
+        "from harness.runtimes import RuntimePack\n"
+        "from harness.stop import Stop\n"
+        f"device = {bench.opening()}\n"
+        f"job = Job.model_validate_json({small_job('a').model_dump_json()!r})\n"
+        f"device.start(job, RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"
+        "device.wait('a', 0.2, Stop())\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    second = bench.open("the second host")
+    try:
+        assert second.poll("a").state in ("running", "finished")
+        assert wait(second, "a").state == "finished"
+        assert second.fetch("a").record == b"late\n"
+        second.forget("a")
+    finally:
+        second.close()
+
+
+def test_one_host_at_a_time_holds_a_device(bench: Bench, device: Device) -> None:
+    with pytest.raises(DeviceError, match=r"process \d+: a test") as error:
+        bench.open("somebody else")
+    assert error.value.advice
+    device.close()
+    bench.open("somebody else").close()
+
+
+# --- what it is ----------------------------------------------------------------------------------
+
+
+def test_a_device_is_the_same_whenever_it_is_opened(bench: Bench, device: Device) -> None:
+    device.close()
+    again = bench.open()
+    again.close()
+    assert again.info == device.info
+    assert again.info.cores >= 1
+    assert again.info.memory_total_bytes > 0
+
+
+def test_a_device_tells_its_conditions(device: Device) -> None:
+    before, after = device.conditions(), device.conditions()
+    assert before.unix <= after.unix
+    assert before.memory_available_bytes is not None
+    assert before.memory_available_bytes > 0
+
+
+def test_big_and_little_cores_are_told_apart_or_refused(device: Device) -> None:
+    try:
+        big, little = device.resolve_cores("big"), device.resolve_cores("little")
+    except NotSupported:
+        return
+    assert big
+    assert little
+    assert not set(big) & set(little)
+
+
+def test_settings_are_changed_and_put_back(device: Device) -> None:
+    device.apply(DeviceSettings(stay_awake=True))
+    device.restore()
+    device.restore()
