@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -86,6 +87,11 @@ class Sandbox:
                 os.chown(data / name, SHELL_ID, SHELL_ID)
             (data / name).chmod(0o771)
         (self._folder / "cpuinfo").write_text(_cpuinfo(self._spec))
+        if self._spec.missing_tools:
+            programs = self._folder / "programs"
+            shutil.copytree(self._image / "system/bin", programs, symlinks=True)
+            for tool in self._spec.missing_tools:
+                (programs / tool).unlink()
 
     # --- boots -----------------------------------------------------------------------------------
 
@@ -119,6 +125,8 @@ class Sandbox:
             "--hostname", "localhost", "--die-with-parent", "--as-pid-1", "--clearenv",
             "--setenv", "PATH", ENVIRONMENT["PATH"],
         ]  # fmt: skip
+        if self._spec.missing_tools:
+            arguments += ["--ro-bind", f"{folder}/programs", "/system/bin"]
         if self._spec.abi == "arm64-v8a":
             arguments += ["--ro-bind", f"{folder}/cpuinfo", "/proc/cpuinfo"]
         return arguments

@@ -91,6 +91,8 @@ class PhoneSpec:
     """From then until sys.boot_completed is 1."""
     authorization: Literal["none", "accepts", "refuses"] = "none"
     """Whether adbd asks for a key, and what the person at the screen then taps."""
+    missing_tools: tuple[str, ...] = ()
+    """Tools of toybox that this phone lacks, as old ones do."""
     features: tuple[str, ...] = (
         "shell_v2",
         "cmd",
@@ -122,4 +124,5 @@ class PhoneSpec:
         thermal["status_from_celsius"] = tuple(thermal["status_from_celsius"])
         fields["thermal"] = Thermal(**thermal)
         fields["features"] = tuple(fields["features"])
+        fields["missing_tools"] = tuple(fields["missing_tools"])
         return cls(**fields)
