@@ -57,7 +57,9 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", ["devices", "init", "plan", "export", "run", "report"])
+@pytest.mark.parametrize(
+    "verb", ["devices", "doctor", "clean", "init", "plan", "export", "run", "report"]
+)
 def test_every_verb_teaches_with_an_example(verb: str, tmp_path: Path) -> None:
     text = phonebench(verb, "--help", cwd=tmp_path).stdout
     assert f"phonebench {verb}" in " ".join(text.split())
