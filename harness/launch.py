@@ -73,7 +73,7 @@ def run_launch(
     A job of that name that is on the device already is taken up (`known`), not started. What it
     leaves on the device stays there: the caller calls `device.forget(order.key)` when the
     result is safe. Raises DeviceError, after which the job may still run or have ended, and Stopped
-    with the job killed.
+    with the job killed, unless it had ended by itself just before.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
     before = after = None
@@ -83,7 +83,11 @@ def run_launch(
         before = device.conditions()
         if not known:
             device.start(make_job(device, order), pack)
-        status = _wait(device, order, stop)
+        try:
+            status = _wait(device, order, stop)
+        except Stopped:
+            if not _is_whole(device.fetch(order.key), order):
+                raise
         result = device.fetch(order.key)
         after = device.conditions()
     except (RunnerTimeout, NotSupported) as error:
@@ -243,7 +247,7 @@ def _judge(
     try:
         if problem is not None:
             raise problem
-        if status.state == "vanished":
+        if status.state == "vanished" and not _is_whole(result, order):
             message = "the runner is gone without a trace; the device may have restarted"
             return _Verdict("interrupted", LaunchError(kind="DeviceError", message=message))
         fidelity = compare_outputs(order.model, _complete_record(order, result, status.exit))
@@ -253,6 +257,15 @@ def _judge(
     if wrong is not None:
         return _Verdict("failed", as_launch_error(wrong), fidelity)
     return _Verdict("ok", fidelity=fidelity)
+
+
+def _is_whole(result: JobResult, order: Order) -> bool:
+    """Tell whether a runner came to the good end of its work, whatever became of it then."""
+    try:
+        record = parse_record(result.record or b"", order.key)
+    except BadRecord:
+        return False
+    return isinstance(record, LaunchRecord) and record.end.status == "ok"
 
 
 def as_launch_error(error: HarnessError) -> LaunchError:

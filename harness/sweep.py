@@ -415,30 +415,21 @@ def _run_order(folder: Path, order: Order, visit: _Visit, stop: Stop) -> LedgerE
     A job that outlived the host or the connection that began it is taken up where it stands.
     Raises DeviceError when the device is in trouble twice: then it is given up for this run.
     """
-    previous, known = _previous(order), order.key in visit.known_jobs
-    if previous.key in visit.known_jobs:
-        if _is_there(visit.device, previous):
-            order, known = previous, True
-        else:
-            visit.device.forget(previous.key)
+    if _previous(order).key in visit.known_jobs:
+        order = _previous(order)
+    known = order.key in visit.known_jobs
     try:
         entry = _attempt(folder, order, visit, stop, known=known)
         if entry.status != "interrupted":
             return entry
+        known = False
     except DeviceLost:
         raise
-    except DeviceError:
-        pass  # it is in the ledger; a second one is not forgiven
-    known = _is_there(visit.device, order)
+    except DeviceError:  # it is in the ledger; a second one is not forgiven
+        known = visit.device.poll(order.key).state != "absent"
     if not known:
-        visit.device.forget(order.key)
         order = replace(order, attempt=order.attempt + 1)
     return _attempt(folder, order, visit, stop, known=known)
-
-
-def _is_there(device: Device, order: Order) -> bool:
-    """Tell whether a launch's job runs on the device, or has ended there."""
-    return device.poll(order.key).state in ("running", "finished")
 
 
 def _attempt(folder: Path, order: Order, visit: _Visit, stop: Stop, *, known: bool) -> LedgerEntry:

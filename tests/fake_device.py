@@ -191,6 +191,7 @@ class FakeDevice:
     def kill(self, launch: str) -> None:
         self.killed.append(launch)
         self.storage.jobs[launch] = JobStatus("vanished")
+        self.storage.records.pop(launch, None)
 
     def fetch(self, launch: str) -> JobResult:
         return JobResult(self.storage.records.get(launch), "last words")

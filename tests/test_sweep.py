@@ -17,7 +17,7 @@ import pytest
 
 import harness.sweep as sweep_module
 from harness.devices.base import JobStatus
-from harness.errors import DeviceLost, StorageError, SweepError
+from harness.errors import CommandTimeout, DeviceLost, NotSupported, StorageError, SweepError
 from harness.export.artifact import Artifact, CheckTensor, ExportedModel, Manifest
 from harness.job import Job
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
@@ -232,17 +232,72 @@ def test_a_launch_past_its_deadline_is_killed_and_fails(scene: Scene) -> None:
 
 
 def test_a_job_that_vanishes_is_interrupted_and_tried_again(scene: Scene) -> None:
-    states = iter([JobStatus("vanished")])
-    scene.device.on_wait = lambda n: (
-        scene.device.storage.jobs.update({scene.device.storage.started[-1].launch: state})
-        if (state := next(states, None))
-        else None
-    )
+    def vanish(number: int) -> None:
+        if number == 1:
+            scene.device.kill(scene.device.storage.started[-1].launch)
+
+    scene.device.on_wait = vanish
     assert scene.run()
     launched = scene.launched()
     first = [entry for entry in launched if entry.index == launched[0].index]
     assert [(entry.attempt, entry.status) for entry in first] == [(1, "interrupted"), (2, "ok")]
     assert str(first[1].file).endswith(".retry1.jsonl")
+
+
+def test_a_result_that_is_whole_counts_though_its_supervisor_is_gone(scene: Scene) -> None:
+    scene.device.state = JobStatus("vanished")
+    assert scene.run()
+    assert [(e.attempt, e.status) for e in scene.launched()] == [(1, "ok")] * LAUNCHES
+
+
+def test_trouble_with_the_device_interrupts_a_launch_and_its_job_is_taken_up(scene: Scene) -> None:
+    def trouble(number: int) -> None:
+        if number == 2:
+            raise CommandTimeout("the link stalls")
+
+    scene.device.on_wait = trouble
+    assert scene.run()
+    assert [(e.attempt, e.status) for e in scene.launched()] == [(1, "ok")] * LAUNCHES
+    assert len(scene.device.storage.started) == LAUNCHES
+
+
+def test_a_device_in_trouble_twice_is_given_up_and_its_job_is_collected_later(
+    scene: Scene,
+) -> None:
+    def trouble(number: int) -> None:
+        if number in (2, 3):
+            raise CommandTimeout("the link stalls")
+
+    scene.device.on_wait = trouble
+    assert not scene.run()
+    assert [e.status for e in scene.launched()] == ["ok", "interrupted"]
+    assert scene.another_host().run()
+    assert [(e.attempt, e.status) for e in scene.launched()] == [(1, "ok")] * LAUNCHES
+    assert len(scene.device.storage.started) == LAUNCHES
+
+
+def test_a_case_that_the_device_cannot_run_fails_and_is_not_tried_again(scene: Scene) -> None:
+    def refuse(affinity: str) -> tuple[int, ...]:
+        raise NotSupported("all cores are alike", "use all")
+
+    scene.device.resolve_cores = refuse  # type: ignore[method-assign]
+    scene.folder = create_sweep(
+        scene.folder.parent,
+        parse_plan(PLAN.replace("threads = [1, 2]", 'affinity = ["big"]'), "fake.toml"),
+        [device_info()],
+        [],
+    )
+    assert not scene.run()
+    launched = scene.launched()
+    assert {(e.status, e.attempt) for e in launched} == {("failed", 1)}
+    assert all(e.error and e.error.advice == "use all" for e in launched)
+
+
+def test_nothing_is_measured_beside_a_job_of_another_sweep(scene: Scene) -> None:
+    scene.device.storage.jobs["another-sweep-0001-1"] = JobStatus("running")
+    assert not scene.run()
+    assert scene.launched() == []
+    assert "still runs another-sweep-0001-1" in scene.warnings[0]
 
 
 def test_a_lost_device_ends_its_launches_and_a_resumed_sweep_collects_what_went_on(
