@@ -358,6 +358,26 @@ def test_what_keeps_a_phone_busy_is_named(adb: AdbServer) -> None:
 
 
 @pytest.mark.slow
+def test_a_job_of_ours_that_still_runs_does_not_make_a_phone_busy(adb: AdbServer) -> None:
+    with VirtualPhone(PHONE) as phone:
+        phone.plug_in(adb)
+        spin = f"mkdir -p {ROOT}/jobs/x; setsid sh -c 'echo $$ 9 > {ROOT}/jobs/x/pid; while :; do :; done'"
+        with adb.popen("-s", phone.serial, "shell", spin) as spinning:
+            try:
+                await_commands(phone, "while :")
+                await_level(phone, "busy", "ok")
+            finally:
+                spinning.kill()
+
+
+def await_commands(phone: VirtualPhone, part: str) -> None:
+    deadline = time.monotonic() + 20
+    while not any(part in command for command in phone.commands()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
 def test_a_pretended_battery_a_dark_screen_and_the_battery_saver_show(
     adb: AdbServer, handset: VirtualPhone
 ) -> None:
