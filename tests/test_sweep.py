@@ -17,7 +17,14 @@ import pytest
 
 import harness.sweep as sweep_module
 from harness.devices.base import JobStatus
-from harness.errors import CommandTimeout, DeviceLost, NotSupported, StorageError, SweepError
+from harness.errors import (
+    CommandTimeout,
+    DeviceLost,
+    NotSupported,
+    RuntimePackError,
+    StorageError,
+    SweepError,
+)
 from harness.export.artifact import Artifact, CheckTensor, ExportedModel, Manifest
 from harness.job import Job
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
@@ -349,6 +356,24 @@ def test_a_device_that_cannot_be_opened_does_not_stop_another(tmp_path: Path) ->
     assert not run_sweep(scene.folder, replace(scene.tools(), open_device=open_device))
     assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
     assert scene.warnings == ["it is not there"]
+
+
+def test_a_device_without_a_runtime_pack_does_not_stop_another(tmp_path: Path) -> None:
+    infos = [device_info("fake"), device_info("other")]
+    scene = make_scene(tmp_path, infos)
+
+    def find_pack(engine: str, info: DeviceInfo) -> None:
+        if info.id == "fake":
+            raise RuntimePackError("there is none for it")
+
+    tools = replace(
+        scene.tools(),
+        open_device=lambda info, purpose: FakeDevice(info=info),
+        runtime_pack=find_pack,  # type: ignore[arg-type]
+    )
+    assert not run_sweep(scene.folder, tools)
+    assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
+    assert scene.warnings == ["there is none for it"]
 
 
 def test_ctrl_c_kills_the_job_restores_the_device_and_can_be_resumed(scene: Scene) -> None:
