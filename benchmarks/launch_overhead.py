@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from harness.ledger import read_sweep
@@ -32,7 +33,7 @@ def _sweep(folder: Path, launches: int) -> list[float]:
     # From one launch's start to the next one's: nothing between two launches escapes.
     entries = [entry for entry in sweep.entries if entry.status == "ok"]
     overheads = []
-    for this, following in zip(entries, entries[1:], strict=False):
+    for this, following in pairwise(entries):
         assert this.started_unix is not None
         assert following.started_unix is not None
         assert this.runner_ns is not None

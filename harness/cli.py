@@ -542,7 +542,8 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
     from harness import devices, runtimes
     from harness.console import SweepProgress
     from harness.ledger import read_sweep
-    from harness.sweep import Tools, run_sweep
+    from harness.sweep import run_sweep
+    from harness.visit import Tools
 
     sweep = read_sweep(folder)
     root = Path(sweep.file.directory)

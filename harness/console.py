@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from harness import sweep
+from harness import visit
 from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
 from harness.ledger import LEVELS, DeviceFinding
@@ -255,7 +255,7 @@ class SweepProgress:
         """Tell something above the bar."""
         self._console.print(Text(message))
 
-    def observe(self, step: sweep.Progress) -> None:
+    def observe(self, step: visit.Progress) -> None:
         """Show where the sweep stands; trouble is told at once, above the bar."""
         with self._lock:
             left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
@@ -266,7 +266,7 @@ class SweepProgress:
                 line = f"{step.device} [{step.done}/{step.total}] {step.current}: "
                 self._console.print(Text(f"{line}{step.entry.status}; {left}"))
 
-    def _tell_trouble(self, step: sweep.Progress) -> None:
+    def _tell_trouble(self, step: visit.Progress) -> None:
         """Tell each trouble of a case in full once, and then in a line."""
         if step.entry is None or step.entry.error is None:
             return
@@ -279,7 +279,7 @@ class SweepProgress:
         trouble = _trouble(step.current, step.entry.status, error.message, error.advice)
         self._console.print(trouble)
 
-    def _draw(self, step: sweep.Progress, left: str) -> None:
+    def _draw(self, step: visit.Progress, left: str) -> None:
         if not self._tasks:
             self._progress.start()
         if step.device not in self._tasks:

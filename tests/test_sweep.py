@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import harness.sweep as sweep_module
+import harness.visit as visit_module
 from harness.devices.base import JobStatus
 from harness.errors import (
     CommandTimeout,
@@ -30,7 +30,8 @@ from harness.job import Job
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
 from harness.plan import Plan, parse_plan
 from harness.records import LaunchRecord, read_record
-from harness.sweep import Progress, Tools, check_same_plan, create_sweep, is_complete, run_sweep
+from harness.sweep import check_same_plan, create_sweep, is_complete, run_sweep
+from harness.visit import Progress, Tools
 from tests.fake_device import (
     OUTPUT,
     FakeDevice,
@@ -414,8 +415,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, *, after: bool) -> Ite
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "append_entry", mortal(append_entry))
-        patch.setattr(sweep_module, "write_whole", mortal(write_whole))
+        patch.setattr(visit_module, "append_entry", mortal(append_entry))
+        patch.setattr(visit_module, "write_whole", mortal(write_whole))
         for name in ("start", "wait", "fetch", "forget"):
             patch.setattr(FakeDevice, name, mortal(getattr(FakeDevice, name)))
         yield
