@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,11 +24,15 @@ from harness.errors import CommandFailed, CommandTimeout, DeviceError, DeviceLos
 from harness.stop import Stop
 
 # Packets of the shell protocol, version 2 (AOSP, packages/modules/adb/shell_protocol.h).
-_STDOUT, _STDERR, _EXIT = 1, 2, 3
+_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 0, 1, 2, 3, 3
 _HEADER_BYTES = 5
+# A request to the adb server tells its length in four hexadecimal digits.
+_LONGEST_COMMAND_BYTES = 30_000
+_PIECE_BYTES = 16_384
 # `adb push` has no deadline of its own: give up on one that is slower than this.
 _SLOWEST_BYTES_PER_SECOND = 100_000
 _PUSH_SECONDS = 30.0
+_CONNECT_SECONDS = 3.0
 _PLUG_IN = (
     "Plug it in again (`adb devices` must show it as device), then `phonebench run --resume`."
 )
@@ -50,13 +55,18 @@ class Output:
 def make_client() -> adbutils.AdbClient:
     """Return a client of the adb server, where ANDROID_ADB_SERVER_HOST and _PORT say it is.
 
-    The server is started if none runs, as every adb client does.
+    The server is started if none runs, as every adb client does; here, because adbutils lets it
+    write to our stderr. Raises OSError or SubprocessError if it does not start.
     """
-    return adbutils.AdbClient(
-        host=os.environ.get("ANDROID_ADB_SERVER_HOST", "127.0.0.1"),
-        port=int(os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")),
-        socket_timeout=10.0,
-    )
+    host = os.environ.get("ANDROID_ADB_SERVER_HOST", "127.0.0.1")
+    port = int(os.environ.get("ANDROID_ADB_SERVER_PORT", "5037"))
+    with socket.socket() as probe:
+        probe.settimeout(_CONNECT_SECONDS)
+        is_running = probe.connect_ex((host, port)) == 0
+    if not is_running:
+        command = [adbutils.adb_path(), "start-server"]
+        subprocess.run(command, capture_output=True, timeout=20.0, check=True)
+    return adbutils.AdbClient(host=host, port=port, socket_timeout=10.0)
 
 
 def list_phones() -> dict[str, str]:
@@ -75,8 +85,6 @@ class Adb:
 
     def __init__(self, serial: str) -> None:
         self.serial = serial
-        self._client = make_client()
-        self._device = adbutils.AdbDevice(self._client, serial)
 
     def shell(self, script: str, seconds: float = 20.0, stop: Stop | None = None) -> Output:
         """Run a script in the phone's shell; return its output when it ended well.
@@ -97,10 +105,11 @@ class Adb:
         parts: dict[int, list[bytes]] = {_STDOUT: [], _STDERR: []}
         deadline = time.monotonic() + seconds
         with self._translated(script, seconds):
-            connection = self._device.open_transport(timeout=seconds)
+            connection = make_client().make_connection(timeout=seconds)
             try:
-                connection.send_command(f"shell,v2,raw:{script}")
+                connection.send_command(f"host:transport:{self.serial}")
                 connection.check_okay()
+                _start_shell(connection, script.encode())
                 for kind, content in _packets(connection.conn, deadline, stop):
                     if kind == _EXIT:
                         stdout, stderr = (b"".join(parts[k]) for k in (_STDOUT, _STDERR))
@@ -114,9 +123,10 @@ class Adb:
     def push(self, source: Path, remote: str) -> None:
         """Copy a file to the phone, with the adb program: it is faster than any client in Python."""
         seconds = _PUSH_SECONDS + source.stat().st_size / _SLOWEST_BYTES_PER_SECOND
-        server = ["-H", str(self._client.host), "-P", str(self._client.port)]
-        command = [adbutils.adb_path(), *server, "-s", self.serial, "push", str(source), remote]
         try:
+            client = make_client()
+            server = ["-H", str(client.host), "-P", str(client.port)]
+            command = [adbutils.adb_path(), *server, "-s", self.serial, "push", str(source), remote]
             ended = subprocess.run(
                 command, capture_output=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
             )
@@ -125,6 +135,8 @@ class Adb:
                 f"{self.serial}: pushing {source.name} was not done after {seconds:.0f} s",
                 "Try another cable or port: this is slower than any healthy one.",
             ) from error
+        except (OSError, subprocess.SubprocessError) as error:
+            raise self._as_device_error(str(error), f"push {source.name}") from error
         if ended.returncode != 0:
             words = (ended.stderr or ended.stdout).decode("utf-8", "replace").strip()[-300:]
             raise self._as_device_error(words, f"push {source.name}")
@@ -160,6 +172,19 @@ _GONE = (
     r"Connection reset|Broken pipe|Expected \d+ bytes|connect to adb server|connection reset|"
     r"failed to read|couldn't read|device still|EOF|Connection refused|protocol fault"
 )
+
+
+def _start_shell(connection: adbutils.AdbConnection, script: bytes) -> None:
+    """Ask for a shell that runs the script; a long one is sent to its stdin."""
+    is_long = len(script) > _LONGEST_COMMAND_BYTES
+    command = 'eval "$(cat)"' if is_long else script.decode()
+    connection.send_command(f"shell,v2,raw:{command}")
+    connection.check_okay()
+    if is_long:
+        for start in range(0, len(script), _PIECE_BYTES):
+            piece = script[start : start + _PIECE_BYTES]
+            connection.conn.sendall(struct.pack("<BI", _STDIN, len(piece)) + piece)
+        connection.conn.sendall(struct.pack("<BI", _CLOSE_STDIN, 0))
 
 
 def _packets(
