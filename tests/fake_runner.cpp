@@ -1,6 +1,7 @@
 // Stands for a runner on a phone: answers a job with a whole, valid record at once, or after as
-// many milliseconds as its model file says. Its samples are a known function of the launch's name,
-// so that a number of another launch, or a damaged one, is recognised (`tests/made_up_pack.py`).
+// many milliseconds as its model file says first; what follows is a file for its diary of what it
+// began and finished. Its samples are a known function of the launch's name, so that a number of
+// another launch, or a damaged one, is recognised (`tests/made_up_pack.py`).
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
@@ -58,11 +59,24 @@ static std::string pin_cores(const std::string& job) {
   return actual;
 }
 
+// One whole line at once: no matter who is killed, a line is there or not.
+static bool note(const std::string& diary, const std::string& line) {
+  if (diary.empty()) return true;
+  const int file = open(diary.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  const ssize_t size = static_cast<ssize_t>(line.size());
+  return file >= 0 && write(file, line.data(), line.size()) == size && close(file) == 0;
+}
+
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   std::string job = read_file(argv[1]);
+  while (!job.empty() && job.back() == '\n') job.pop_back();  // it becomes part of a line
   const std::string launch = text(job, "launch");
-  const int wait_ms = std::atoi(read_file(text(job, "model_file")).c_str());
+  std::ifstream model(text(job, "model_file"));
+  int wait_ms = 0;
+  std::string diary;
+  model >> wait_ms >> diary;
+  if (!note(diary, "began " + launch + "\n")) return 1;
   const std::string cores = pin_cores(job);
   const uint32_t number = crc32(launch) % 1000000 + 1;
   std::ostringstream body;
@@ -90,5 +104,7 @@ int main(int argc, char** argv) {
        << R"(,"crc32":)" << crc32(body.str()) << "}\n";
   file.close();
   if (!file) return 1;
-  return std::rename(partial.c_str(), argv[2]) == 0 ? 0 : 1;
+  if (std::rename(partial.c_str(), argv[2]) != 0) return 1;
+  note(diary, "finished " + launch + "\n");
+  return 0;
 }

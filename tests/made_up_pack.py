@@ -104,14 +104,14 @@ def small_job(name: str, model_file: str = "none") -> Job:
 
 
 def made_up_model(
-    folder: Path, plan: Plan, *, sleep_ms: int = 0, padding_bytes: int = 0
+    folder: Path, plan: Plan, *, sleep_ms: int = 0, diary: str = "", padding: bytes = b""
 ) -> ExportedModel:
-    """Return the plan's first model as if exported: its file tells the fake runner to sleep."""
+    """Return the plan's first model as if exported: its file tells the fake runner what to do."""
     model = plan.model[0]
     checks, reference, path = folder / "checks.bin", folder / "reference.npz", folder / "net.ptl"
     checks.write_bytes(bytes(12))
     np.savez(reference, allow_pickle=False, **{"0/0": OUTPUT})
-    path.write_bytes(f"{sleep_ms}\n".encode() + bytes(padding_bytes))
+    path.write_bytes(f"{sleep_ms} {diary} \n".encode() + padding)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     artifacts = tuple(
         Artifact(

@@ -99,7 +99,8 @@ def _find(name: str, seen: Sequence[Attached]) -> Attached:
     found = next((found for found in seen if found.id == name), None)
     if found is None:
         raise DeviceNotFound(
-            f"no device {name!r} is attached; attached: {', '.join(f.id for f in seen)}",
+            f"no device {name!r} is attached; attached: "
+            + ", ".join(f"{found.id} ({found.state})" for found in seen),
             "`phonebench devices` lists what can be used.",
         )
     return found

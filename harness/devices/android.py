@@ -162,6 +162,7 @@ class AndroidPhone:
                 f"mv {undo}.new {undo}; }}"
             )
             if self._try(change.change).exit_code != 0:
+                self._shell(f"sh {undo} >/dev/null 2>&1; rm {undo}")
                 raise NotSupported(
                     f"{self.info.id}: {change.name} cannot be switched on", change.advice
                 )

@@ -70,7 +70,8 @@ echo '[ "$(getprop {_SUSPEND})" = "'${{before:-false}}'" ]'""",
 def _governor(governor: str) -> Change:
     return Change(
         "governor",
-        make_undo=f"""for p in {_POLICIES}; do echo "echo $(cat $p) > $p"; done""",
+        make_undo=f"""for p in {_POLICIES}; do g=$(cat $p)
+echo "[ \\"\\$(cat $p)\\" = $g ] || echo $g > $p"; done""",
         change=f"for p in {_POLICIES}; do echo {governor} > $p && "
         f'[ "$(cat $p)" = {governor} ] || exit 1; done',
         advice="Changing the governor needs root: leave out device.governor.",
