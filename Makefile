@@ -1,6 +1,9 @@
 # make demo    set everything up and run the quickstart on this computer
 # make test    set everything up and pass the tests
 # make check   the quick subset: lint, types, unit tests
+# make demo-phone   run a plan on virtual phones: x86_64, and arm64 emulated
+# make campaign     500 launches on a virtual phone, with a random fault each
+# make test-device SERIAL=...   hold a physical phone to the contract of devices
 # make setup   the environment (.venv) and what the tests need of the system
 
 PYTHON ?= python3
@@ -10,10 +13,20 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 CXX_FILES = $(shell git ls-files '*.cpp' '*.h' '*.cc')
 
-.PHONY: demo test check lint setup system format schema clean
+.PHONY: demo demo-phone campaign test-device test check lint setup system format schema clean
 
 demo: setup
 	$(BIN)/phonebench run examples/quickstart.toml
+
+demo-phone: setup
+	$(BIN)/python -m examples.virtual_phones
+
+campaign: setup
+	$(BIN)/python -m benchmarks.fault_campaign --launches 500
+
+test-device: setup
+	@test -n "$(SERIAL)" || { echo "name the phone: make test-device SERIAL=..."; exit 2; }
+	$(BIN)/python -m tests.on_a_phone $(SERIAL)
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

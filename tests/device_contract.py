@@ -21,7 +21,7 @@ from typing import Literal
 
 import pytest
 
-from harness.devices.android import AndroidPhone
+from harness.devices.android import AndroidPhone, Timing
 from harness.devices.base import Device, JobStatus
 from harness.devices.local import LocalDevice
 from harness.errors import DeviceError, NotSupported, Stopped
@@ -48,7 +48,7 @@ class Bench:
     def open(self, purpose: str = "a test") -> Device:
         if self.kind == "local":
             return LocalDevice(Path(self.where), purpose)
-        return AndroidPhone(self.where, purpose)
+        return AndroidPhone(self.where, purpose, Timing(await_seconds=2.0))
 
     def opening(self) -> str:
         """Return the Python expression that opens the device, for another process."""
