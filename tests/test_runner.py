@@ -23,6 +23,7 @@ from harness.inputs import generate
 from harness.job import Dtype, Job, Loop, Pass, TensorSource
 from harness.records import Interrupted, LaunchRecord, read_record
 from harness.runtimes import RuntimePack, build_local
+from tests.conftest import missing
 
 pytestmark = pytest.mark.slow
 
@@ -494,6 +495,28 @@ def test_missing_operators_are_listed(bench: Bench) -> None:
     kind, phase, message = bench.fail(model_file=model)
     assert (kind, phase) == ("missing_operator", "cold_load")
     assert message.endswith("operators that this engine lacks: [phonebench_test::odd]")
+
+
+PREPACKED = """
+import sys, torch
+from torch.utils.mobile_optimizer import optimize_for_mobile
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU()).eval()
+script = optimize_for_mobile(torch.jit.trace(model, torch.rand(1, 3, 16, 16)))
+script._save_for_lite_interpreter(sys.argv[1], _use_flatbuffer=sys.argv[2] == "flatbuffer")
+"""
+
+
+@pytest.mark.parametrize("container", ["zip", "flatbuffer"])
+def test_missing_classes_of_operators_are_named_and_not_an_internal_error(
+    bench: Bench, container: str
+) -> None:
+    path = bench.folder / f"prepacked-{container}.ptl"
+    other_torch = ["/usr/bin/python3", "-c", PREPACKED, str(path), container]
+    if subprocess.run(other_torch, capture_output=True, check=False).returncode != 0:
+        missing("/usr/bin/python3 has no torch with XNNPACK (Debian: python3-torch)")
+    kind, phase, message = bench.fail(model_file=str(path))
+    assert (kind, phase) == ("missing_operator", "cold_load")
+    assert message.endswith("this engine lacks: those on [xnnpack.Conv2dOpContext]")
 
 
 def test_wrong_inputs_say_what_the_model_was_given_and_what_it_said(bench: Bench) -> None:

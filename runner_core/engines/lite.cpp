@@ -10,13 +10,16 @@
 #include <dlfcn.h>
 #include <torch/csrc/jit/mobile/import.h>
 #include <torch/csrc/jit/mobile/module.h>
+#include <torch/custom_class.h>
 #include <torch/version.h>
 
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -80,6 +83,30 @@ std::string first_bytes(const std::string& path, size_t count) {
   return bytes;
 }
 
+// The classes of torch.classes that a file names and this engine lacks, "xnnpack.Conv2dOpContext".
+// torch meets them before it looks for operators, and fails on an assertion that names none.
+std::string missing_classes(const std::string& path) {
+  const std::string_view kPrefix = "__torch__.torch.classes.";
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+  };
+  std::set<std::string> missing;
+  for (size_t at = bytes.find(kPrefix); at != std::string::npos; at = bytes.find(kPrefix, at + 1)) {
+    const auto space = bytes.begin() + static_cast<std::ptrdiff_t>(at + kPrefix.size());
+    const auto dot = std::find_if_not(space, bytes.end(), is_word);
+    // Pickles separate a module from its class by a line break, flatbuffers by a dot.
+    if (dot == bytes.end() || (*dot != '.' && *dot != '\n')) continue;
+    const auto end = std::find_if_not(dot + 1, bytes.end(), is_word);
+    const std::string name = std::string(space, dot) + "." + std::string(dot + 1, end);
+    if (!torch::getCustomClass(std::string(kPrefix) + name)) missing.insert(name);
+  }
+  std::string list;
+  for (const std::string& name : missing) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 // Say why a model does not load, in one line. What torch says is kept unless it misleads: for most
 // files that are no model at all it speaks of checkpoints and of its zip library.
 Fault load_fault(const std::string& path, const std::string& reason) {
@@ -102,6 +129,11 @@ Fault load_fault(const std::string& path, const std::string& reason) {
   if (!is_zip && !is_flatbuffer) return fault("is no model of the lite interpreter");
   if (says("zip archive"))
     return fault("is damaged or cut short: " + reason.substr(0, reason.find(". This is")));
+  const std::string classes = missing_classes(path);
+  if (!classes.empty()) {
+    return Fault("missing_operator",
+                 path + " needs operators that this engine lacks: those on [" + classes + "]");
+  }
   return fault("does not load: " + reason);
 }
 
