@@ -80,6 +80,11 @@ def list_phones() -> dict[str, str]:
         ) from error
 
 
+def longest_push_seconds(size_bytes: int) -> float:
+    """Return how long pushing a file may take."""
+    return _PUSH_SECONDS + size_bytes / _SLOWEST_BYTES_PER_SECOND
+
+
 class Adb:
     """One phone, by its serial."""
 
@@ -122,7 +127,7 @@ class Adb:
 
     def push(self, source: Path, remote: str) -> None:
         """Copy a file to the phone, with the adb program: it is faster than any client in Python."""
-        seconds = _PUSH_SECONDS + source.stat().st_size / _SLOWEST_BYTES_PER_SECOND
+        seconds = longest_push_seconds(source.stat().st_size)
         try:
             client = make_client()
             server = ["-H", str(client.host), "-P", str(client.port)]

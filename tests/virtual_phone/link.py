@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SLOW_CHUNK_BYTES = 4096
+# A loop cannot sleep for less than about a millisecond: what crosses at once takes longer than that.
+SLOW_CHUNK_SECONDS = 0.005
 
 
 @dataclass
@@ -36,7 +38,8 @@ class LinkCondition:
         """Return how many bytes may cross at once: up to the next fuse, little when slow."""
         room = min((at - self.crossed_bytes for at, _ in self.fuses), default=wanted)
         if self.bytes_per_second is not None:
-            room = min(room, SLOW_CHUNK_BYTES)
+            in_one_sleep = int(self.bytes_per_second * SLOW_CHUNK_SECONDS)
+            room = min(room, max(SLOW_CHUNK_BYTES, in_one_sleep))
         return min(wanted, max(room, 1))
 
     async def delay(self, count: int) -> None:
