@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,13 @@ class NotANumber(nn.Module):
 
 def not_a_number():
     return NotANumber()
+
+
+def leaves_a_thread():
+    import threading
+
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return net()
 
 
 def unseeded():
@@ -425,6 +433,45 @@ def test_a_model_that_never_returns_is_stopped(export: Export) -> None:
     assert model.status == "failed"
     assert "was stopped after 8 s without an answer" in model.reason
     assert "while building the model from models:loops" in model.reason
+
+
+def test_a_thread_that_the_models_code_leaves_behind_keeps_nobody_waiting(export: Export) -> None:
+    (model,) = export({"source": "models:leaves_a_thread"}, timeout_seconds=120)
+    assert (model.status, model.artifacts[0].status) == ("ok", "ok")
+
+
+def test_a_worker_ends_with_the_process_that_started_it(project: Path, tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from harness.export.exporter import export_models
+from harness.plan import make_plan
+model = {{"name": "m", "source": "models:loops", "inputs": [{{"shape": [1, 8]}}]}}
+plan = make_plan({{"plan": {{"name": "p"}}, "model": [model]}}, "p")
+export_models(plan, root=Path({str(project)!r}), cache=Path({str(tmp_path / "cache")!r}))
+"""
+    host = subprocess.Popen([sys.executable, "-c", code])
+    children = Path(f"/proc/{host.pid}/task/{host.pid}/children")
+    while not (workers := children.read_text().split()):
+        assert host.poll() is None
+        time.sleep(0.02)
+    while b"start_worker" not in Path(f"/proc/{workers[0]}/cmdline").read_bytes():
+        time.sleep(0.02)
+    time.sleep(1)  # it has asked the kernel by then
+    host.kill()
+    host.wait()
+    _wait_until_gone(int(workers[0]))
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Wait until a process has ended; whoever adopted it may not have noticed yet."""
+    while True:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if status[0] == "Z":
+            return
+        time.sleep(0.02)
 
 
 def test_what_the_users_code_prints_is_passed_on(export: Export) -> None:

@@ -73,9 +73,10 @@ def run_worker(
     ended = ""
     with _worker(python, request_path, answers_path, printed.path) as process:
         deadline = time.monotonic() + timeout_seconds
-        running = True
+        running, finished = True, False
         while running:
-            running = process.poll() is None
+            # A worker may have finished and still be there, for threads that the model's code left.
+            running = process.poll() is None and not finished
             for line in printed.new():
                 text = line.decode(errors="replace")
                 if not _TORCH_WARNING.match(text):
@@ -83,13 +84,13 @@ def run_worker(
             for line in answers.new():
                 collected.append(json.loads(line))
                 on_answer(collected[-1])
+                finished = collected[-1]["type"] in ("done", "failed")
                 deadline = time.monotonic() + timeout_seconds
             if running and time.monotonic() > deadline:
                 ended = f"was stopped after {timeout_seconds:g} s without an answer"
                 break
             if running:
                 time.sleep(_POLL_SECONDS)
-    finished = any(answer["type"] in ("done", "failed") for answer in collected)
     if not ended and not finished:
         ended = _describe_end(process.returncode) + _last_words(printed.path)
     return WorkerRun(tuple(collected), ended)

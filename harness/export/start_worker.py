@@ -6,9 +6,11 @@ The folder is imported as a package of its own, so that nothing of phonebench ha
 there, and no module of the user's is hidden by one of these. Not here: the work (`worker.py`).
 """
 
+import ctypes
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from typing import Any
 
@@ -25,6 +27,14 @@ def import_worker() -> Any:
     return importlib.import_module(PACKAGE + ".worker")
 
 
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it dies (Linux's prctl)."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    end_with_parent()
     del sys.path[0]  # this folder
     import_worker().main(*sys.argv[1:])
