@@ -333,6 +333,14 @@ def test_saved_programs_scripts_and_ready_files_are_sources_too(export: Export) 
     assert [m.reference_is_eager for m in models] == [True, True, False]
 
 
+def test_int8_static_is_not_claimed_of_a_program_in_which_it_found_nothing(export: Export) -> None:
+    data = {"calibration": "models:calibration"}
+    (model,) = export({"source": "net.pt2", "recipe": ["int8-static"], **data})
+    assert model.artifacts[0].status == "skipped"
+    assert "nothing to quantize" in model.artifacts[0].reason
+    assert "(.pt2)" in model.artifacts[0].advice
+
+
 def test_a_ready_file_is_measured_as_it_is(export: Export, project: Path) -> None:
     (model,) = export({"source": "net.ptl", "recipe": ["fp32", "int8-dynamic"]})
     ready, other = model.artifacts

@@ -138,6 +138,12 @@ def quantize_static(model: torch.nn.Module, context: Context) -> torch.nn.Module
         for inputs in context.calibration:
             observed(*inputs)
     quantized: torch.nn.Module = quantize_fx.convert_fx(observed)
+    if not _computes_quantized(quantized):
+        raise Skip(
+            "there is nothing to quantize: FX shows no layer or function that int8-static knows",
+            "A saved program (.pt2) shows torch's inner operators only: name the eager model "
+            '("module:callable") as the source.',
+        )
     context.notes.append(
         f"calibrated on {len(context.calibration)} inputs for the engine {context.quantized_engine}"
     )
@@ -341,6 +347,15 @@ def _trace_by_fx(model: torch.nn.Module, what: str, advice: str) -> torch.fx.Gra
         raise Skip(
             f"{what} needs the model's FX graph, and FX cannot trace {where}: {first_line}", advice
         ) from error
+
+
+def _computes_quantized(graph: Any) -> bool:
+    """Tell whether a converted FX graph has a quantized layer or function, not only casts."""
+    layers = {type(layer) for layer in graph.modules()}
+    functions = {str(node.target) for node in graph.graph.nodes if node.op == "call_function"}
+    return any(".quantized." in f"{kind.__module__}." for kind in layers) or any(
+        name.startswith("quantized.") for name in functions
+    )
 
 
 def _qconfig_mapping(engine: str) -> Any:
