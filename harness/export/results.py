@@ -195,12 +195,18 @@ def _judge(setting: Setting, variant: Variant, found: VariantRecord, cached: boo
     fidelity = artifact.fidelity
     if fidelity is None or is_good_enough(fidelity, artifact.min_sqnr_db):
         return artifact
-    seen = "hold NaN or infinity" if fidelity.max_abs_error is None else "are too far away"
+    if fidelity.max_abs_error is None:
+        return no_artifact(
+            variant,
+            "its outputs on this computer, or the eager model's, hold NaN or infinity",
+            "Such outputs cannot be compared: look at the model, and at the range of its inputs.",
+        )
+    seen = ""
     if fidelity.sqnr_db is not None:
-        seen += f" (SQNR {fidelity.sqnr_db:.1f} dB; at least {artifact.min_sqnr_db:g} dB is asked)"
+        seen = f" (SQNR {fidelity.sqnr_db:.1f} dB; at least {artifact.min_sqnr_db:g} dB is asked)"
     return no_artifact(
         variant,
-        f"its outputs on this computer are not the eager model's: they {seen}",
+        f"its outputs on this computer are not the eager model's: they are too far away{seen}",
         "If the loss is expected, lower [measure] min_sqnr_db in the plan.",
     )
 
