@@ -10,5 +10,5 @@ def cache_folder() -> Path:
     """Return $PHONEBENCH_CACHE, else phonebench/ in the user's cache folder; it may not exist."""
     own = os.environ.get("PHONEBENCH_CACHE")
     if own:
-        return Path(own)
+        return Path(own).absolute()  # a resumed sweep exports in another folder
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phonebench"
