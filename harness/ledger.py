@@ -196,14 +196,20 @@ def read_sweep(folder: Path) -> Sweep:
             f"{folder} is a sweep of version {version!r}; this phonebench reads {SWEEP_VERSION}",
             "Read it with the phonebench that wrote it.",
         )
+    artifacts = folder / "artifacts.json"
+    models: tuple[ExportedModel, ...] = ()
     try:
         file = SweepFile.model_validate(content)
-        artifacts = folder / "artifacts.json"
-        models: tuple[ExportedModel, ...] = ()
+        path = artifacts
         if artifacts.exists():
             models = ArtifactsFile.model_validate_json(artifacts.read_bytes()).models
     except ValidationError as error:
-        raise SweepError(f"{folder} is damaged: {error}") from error
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SweepError(
+            f"{path} is damaged: {where}{': ' if where else ''}{first['msg']}",
+            "Take the file from a copy of the sweep. Without artifacts.json, a sweep can be resumed.",
+        ) from error
     entries, torn = _read_ledger(folder / "ledger.jsonl")
     return Sweep(folder, file, models, entries, torn)
 
@@ -272,5 +278,5 @@ def _storage(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}",
-            "Free some space or fix the permissions, then go on with `phonebench run --resume`.",
+            "Free some space or fix the permissions; `phonebench run --resume` goes on with a sweep.",
         ) from error

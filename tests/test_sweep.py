@@ -495,6 +495,16 @@ def test_a_folder_that_is_no_sweep_is_named(tmp_path: Path, content: bytes | Non
     assert error.value.advice
 
 
+def test_a_damaged_file_of_a_sweep_is_named_in_one_line(scene: Scene) -> None:
+    scene.run()
+    (scene.folder / "artifacts.json").write_text("{")
+    with pytest.raises(SweepError, match=r"artifacts.json is damaged: Invalid JSON") as error:
+        read_sweep(scene.folder)
+    assert "http" not in str(error.value)
+    (scene.folder / "artifacts.json").unlink()
+    assert scene.run()
+
+
 def test_two_harnesses_cannot_run_one_folder(scene: Scene) -> None:
     held = os.open(scene.folder, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
