@@ -186,7 +186,8 @@ def summary_table(summary: SweepSummary) -> RenderableType:
 
 
 def _case_cells(case: CaseSummary) -> tuple[str, ...]:
-    name = f"  {case.label} · t{case.case.threads}"
+    cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
+    name = f"  {case.label} · t{case.case.threads}{cores}"
     if case.latency_ns is None:
         return (name, case.status)
     return (
@@ -223,6 +224,7 @@ class SweepProgress:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._live = self._console.is_terminal
+        self._console.soft_wrap = not self._live  # a log has no edge: a line a launch
         self._progress = Progress(
             TextColumn("{task.fields[device]}", markup=False),
             BarColumn(bar_width=20),

@@ -147,6 +147,23 @@ def test_a_run_without_a_plan_measures_reports_and_can_be_run_again(desk: Path) 
 
 
 @pytest.mark.slow
+def test_cases_on_other_cores_are_told_apart_and_a_log_has_a_line_a_launch(desk: Path) -> None:
+    phonebench("run", "my_models:net", *QUICK, "--no-report", cwd=desk)
+    (first,) = (desk / "sweeps").iterdir()
+    plan = (first / "plan.toml").read_text()
+    assert "[matrix]" in plan
+    (desk / "plan.toml").write_text(plan.replace("[matrix]", '[matrix]\naffinity = ["all", "0"]'))
+    ended = phonebench("run", "plan.toml", cwd=desk)
+    rows = [line for line in ended.stdout.splitlines() if "fp32 · t1" in line]
+    assert ["cores 0" in row for row in rows] == [False, True]
+    told = [line for line in ended.stderr.splitlines() if line.startswith("local [")]
+    assert len(told) == 2 * 2 * 2
+    assert all(line.endswith(" left") for line in told)
+    (page,) = desk.glob("sweeps/*/report.html")
+    assert "fp32, 1 t on 0:" in page.read_text()
+
+
+@pytest.mark.slow
 def test_json_on_stdout_is_all_that_a_script_needs(desk: Path) -> None:
     ended = phonebench("run", "my_models:net", *QUICK, "--no-report", "--json", cwd=desk)
     content = json.loads(ended.stdout)

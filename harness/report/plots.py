@@ -307,7 +307,7 @@ def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
         points.append(
             Bubble(
                 case=case,
-                label=case.label if _one_setting(cases) else f"{case.label}, {case.case.threads} t",
+                label=case.label if _one_setting(cases) else _with_setting(case),
                 x=left + width * across.place(latency.median),
                 y=top + height * (1 - up.place(value)),
                 radius=4 + 10 * math.sqrt(size / largest),
@@ -334,6 +334,11 @@ def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
 
 def _one_setting(cases: Sequence[CaseSummary]) -> bool:
     return len({case.setting for case in cases}) == 1
+
+
+def _with_setting(case: CaseSummary) -> str:
+    cores = "" if case.case.affinity == "all" else f" on {case.case.affinity}"
+    return f"{case.label}, {case.case.threads} t{cores}"
 
 
 def _accuracy_scale(values: Sequence[float]) -> Scale:
