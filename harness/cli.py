@@ -2,7 +2,7 @@
 
 Heavy modules are imported inside the verbs that need them: `--help` must answer at once.
 Exit codes: 0 done; 1 the gate found a regression; 2 the plan or the command line is wrong, nothing
-was started; 3 the run is incomplete.
+was started; 3 the run is incomplete; 130 Ctrl-C, 141 stdout was closed early, as shells say it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.plan import Plan
 
 DONE, REGRESSION, WRONG, INCOMPLETE = 0, 1, 2, 3
+CLOSED = 128 + signal.SIGPIPE  # as shells say it: whoever read stdout did not want it all
 
 app = typer.Typer(
     name="phonebench",
@@ -61,6 +62,10 @@ def main() -> None:
         app()
     except HarnessError as error:
         _fail(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise SystemExit(CLOSED) from None
+        raise
 
 
 def _fail(error: HarnessError) -> NoReturn:
@@ -408,7 +413,7 @@ def make_report(
 ) -> None:
     """Render a sweep as one HTML file, or as a table for other programs."""
     folder = sweep or _newest_sweep(Path("sweeps"))
-    if format == "html":
+    if format == "html" and table == "cases":
         from harness.report import render
 
         page = output or folder / "report.html"
@@ -570,12 +575,14 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
 
 
 def _what_is_missing(sweep: Sweep) -> str:
+    from harness.report.numbers import plural
     from harness.sweep import count_unfinished
 
     unfinished = count_unfinished(sweep)
     if unfinished:
+        launches = plural(unfinished, "launch has", "launches have")
         return (
-            f"the run is incomplete: {unfinished} launches have no result yet; go on with: "
+            f"the run is incomplete: {launches} no result yet; go on with: "
             f"phonebench run --resume {sweep.folder}"
         )
     return "all launches ended, and some of them failed (above, and in the report)"

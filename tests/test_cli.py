@@ -107,6 +107,7 @@ def test_devices_lists_this_computer_for_people_and_for_scripts(tmp_path: Path) 
         (["run", "--resume", "--rounds", "3"], "--rounds cannot change it"),
         (["report", "."], "is not a sweep folder"),
         (["report", "--format", "pdf", "."], "there is no cases table as pdf"),
+        (["report", "--table", "launches", "."], "there is no launches table as html"),
     ],
 )
 def test_what_is_wrong_from_the_start_exits_with_2_and_starts_nothing(
@@ -116,6 +117,20 @@ def test_what_is_wrong_from_the_start_exits_with_2_and_starts_nothing(
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (desk / "sweeps").exists()
+
+
+def test_closing_stdout_early_is_not_taken_for_a_regression(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [*PHONEBENCH, "plan", "--schema"],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 @pytest.mark.slow
