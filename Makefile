@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/phonebench run examples/quickstart.toml
 
 demo-phone: setup
-	$(BIN)/python -m examples.virtual_phones
+	$(BIN)/python -m tests.demo_phone
 
 campaign: setup
 	$(BIN)/python -m benchmarks.fault_campaign --launches 500

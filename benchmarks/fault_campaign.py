@@ -66,6 +66,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     hosts: int = 0
+    repeated: int = 0
     trouble: list[str] = field(default_factory=list)
 
     def blame(self, figure: str, what: str) -> None:
@@ -248,7 +249,7 @@ def _run_to_the_end(
         bench.recover()
         tally.hosts += 1
         host = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fault_campaign", "--host", serial, folder, sweep],
+            [sys.executable, __file__, "--host", serial, folder, sweep],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -296,6 +297,7 @@ def _judge(bench: Bench, folder: Path, tally: Tally) -> None:
             tally.blame("without_status", f"{sweep.file.id} {planned.index}")
         for entry in entries[-1:]:
             tally.statuses[entry.status] += 1
+            tally.repeated += entry.attempt > 1
         for entry in entries:
             _check_numbers(sweep.file.id, folder, entry, tally)
         _check_diary(f"{sweep.file.id}-{planned.index:04d}-", entries, diary, tally)
@@ -362,7 +364,9 @@ def show(tally: Tally, seconds: float) -> None:
     print(f"\n{'ended':20} launches")
     for name, count in sorted(tally.statuses.items()):
         print(f"{name:20} {count:8d}")
-    print(f"\n{tally.hosts} hosts in {seconds:.0f} s")
+    print(
+        f"\n{tally.repeated} launches took more than one attempt; {tally.hosts} hosts, {seconds:.0f} s"
+    )
     for line in tally.trouble:
         print(line)
     print(json.dumps({name: tally.figures[name] for name in FIGURES}))
