@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -95,7 +94,6 @@ def main() -> None:
     parser.add_argument("--phones", type=int, default=8)
     parser.add_argument("--sleep-seconds", type=float, default=3.0)
     options = parser.parse_args()
-    os.environ.setdefault("PHONEBENCH_CACHE", str(Path("build", "test-cache").resolve()))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         adb = stack.enter_context(own_adb_server())

@@ -79,7 +79,6 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=150)
     parser.add_argument("--pairs", type=int, default=4)
     options = parser.parse_args()
-    os.environ.setdefault("PHONEBENCH_CACHE", str(Path("build", "test-cache").resolve()))
     spec = replace(SMALL, data_bytes=4 << 30)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

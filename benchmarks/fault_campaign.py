@@ -382,7 +382,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no sweep after that")
     options = parser.parse_args()
-    os.environ.setdefault("PHONEBENCH_CACHE", str(Path("build", "test-cache").resolve()))
     begin = time.monotonic()
     tally = campaign(options.device, options.launches, options.seed, 60 * options.minutes)
     show(tally, time.monotonic() - begin)

@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.cache import cache_folder
 from harness.export.artifact import Artifact, CheckTensor, ExportedModel, Manifest
 from harness.job import Job, Loop, TensorSource
 from harness.plan import Plan
@@ -61,7 +62,7 @@ def _programs(abi: str) -> Path:
     digest = hashlib.sha256(compiler.encode())
     for source in _SOURCES.values():
         digest.update(source.read_bytes())
-    folder = Path(os.environ["PHONEBENCH_CACHE"], "fake-runner", digest.hexdigest()[:16])
+    folder = cache_folder() / "fake-runner" / digest.hexdigest()[:16]
     for name, source in _SOURCES.items():
         if not (folder / name).exists():
             folder.mkdir(parents=True, exist_ok=True)
