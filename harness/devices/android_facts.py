@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def describe(serial: str, answer: str) -> tuple[DeviceInfo, tuple[Core, ...]]:
     """Return what a phone is, from the answer to IDENTITY, and its cores.
 
     The fingerprint covers hardware, build and the phone's own serial number: neither what changes
-    in use nor how the phone is attached (cable or network).
+    in use nor how the phone is attached (cable or network). Not the clocks: they follow from the
+    SoC, and a cluster that is offline does not tell them.
     """
     found = sections(answer)
     properties = parse_properties(found.get("properties", ""))
@@ -98,10 +100,9 @@ def describe(serial: str, answer: str) -> tuple[DeviceInfo, tuple[Core, ...]]:
         "max_clocks_khz": ", ".join(str(core.max_khz or "?") for core in cores),
     }
     # The kernel's reserved memory moves MemTotal by a little from boot to boot.
-    memory_steps = round(memory / 2**26)
-    identity = [soc, model, release, details["build"], details["serial_number"], page, memory_steps]
-    clocks = sorted(str(core.max_khz) for core in cores)
-    content = json.dumps([*identity, read("ro.product.cpu.abi"), clocks])
+    memory_gib = math.ceil(memory / 2**30)
+    hardware = [soc, model, len(cores), memory_gib, page, details["serial_number"]]
+    content = json.dumps([*hardware, release, details["build"], read("ro.product.cpu.abi")])
     info = DeviceInfo(
         id=serial,
         name=model,
@@ -198,11 +199,11 @@ def parse_free_bytes(df: str) -> int | None:
 def select_cores(affinity: str, cores: tuple[Core, ...]) -> tuple[int, ...] | None:
     """Return the cores that "big" or "little" names: those of the highest or lowest clock.
 
-    None where all cores have the same clock, or none tells it: then there is no such group.
+    None where all cores have the same clock, or none tells it: then there is no such group. A core
+    that does not tell its clock is offline, and belongs to none.
     """
-    clocks = {core.max_khz for core in cores}
-    if None in clocks or len(clocks) < 2:
+    known = [(core.max_khz, core.number) for core in cores if core.max_khz is not None]
+    if len({khz for khz, _ in known}) < 2:
         return None
-    known = [(core.max_khz or 0, core.number) for core in cores]
     wanted = max(known)[0] if affinity == "big" else min(known)[0]
     return tuple(number for khz, number in known if khz == wanted)
