@@ -278,6 +278,18 @@ def test_sparse_sweeps_render_too(browser: Browser, tmp_path: Path, shape: Shape
     assert "What limits trust" in text_of(opened.page)
 
 
+def test_a_difference_that_rests_on_few_launches_is_not_coloured(
+    browser: Browser, tmp_path: Path
+) -> None:
+    coloured = []
+    for rounds in (1, 10):
+        shape = Shape(rounds=rounds, models=("digits",), troubles=False)
+        folder = write_sweep(tmp_path / f"sweep{rounds}", shape)
+        opened = open_page(browser, render([folder], tmp_path / f"{rounds}.html").path)
+        coloured.append(opened.page.locator(".faster, .slower").count() > 0)
+    assert coloured == [False, True]
+
+
 def test_a_sweep_that_has_not_begun_renders(browser: Browser, tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", replace(Shape(), models=("digits",)))
     (folder / "ledger.jsonl").unlink()

@@ -241,6 +241,10 @@ def test_few_launches_make_no_winner(tmp_path: Path) -> None:
     assert "has the least median" in verdict.headline
     assert "range" in verdict.latency
     assert "too few launches to tell it from 1 other" in verdict.rest
+    assert (
+        " ;"
+        not in judge(summed(tmp_path / "one", replace(QUIET, rounds=1)).devices[0], "digits").rest
+    )
     assert "no difference shown" not in verdict.rest
 
 

@@ -71,11 +71,8 @@ def _qualities(best: CaseSummary, timed: list[CaseSummary]) -> list[str]:
     baseline = next((case for case in timed if case.id == best.baseline), None)
     if best.speedup is not None and baseline is not None:
         how, interval = speedup_words(best.speedup)
-        words.append(
-            f"{how} than {baseline.label} with as many threads {interval}"
-            if how[0].isdigit()
-            else f"{how} from {baseline.label} with as many threads {interval}"
-        )
+        link = "than" if how[0].isdigit() else "from"
+        words.append(f"{how} {link} {baseline.label} with as many threads {interval}".rstrip())
     if best.accuracy is not None:
         other = baseline.accuracy if baseline and baseline is not best else None
         beside = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
