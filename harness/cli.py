@@ -136,8 +136,8 @@ def doctor(
 ) -> None:
     """Say whether devices are fit to be measured, and what to do about it if not.
 
-    What is serious keeps `phonebench run` from starting, unless --accept names it. Nothing is
-    changed on the device. Exit code 3 if anything is serious.
+    What is serious keeps `phonebench run` from starting, unless --accept names
+    it. Nothing is changed on the device. Exit code 3 if anything is serious.
     """
     from harness import devices as attached
     from harness.console import examination_table, show
@@ -165,8 +165,8 @@ def clean(
 ) -> None:
     """Remove everything of phonebench from a device: models, runtimes, jobs.
 
-    Nothing else is touched. It is refused while a device is in use. What has been measured and not
-    been collected is lost.
+    Nothing else is touched. It is refused while a device is in use. What has
+    been measured and not been collected is lost.
     """
     from contextlib import closing
 
@@ -243,7 +243,7 @@ def export(
     ] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Shape of an input: 1x3x224x224.")] = None,
     recipe: Annotated[str, typer.Option(help="Recipes, with commas.")] = "fp32",
-    container: Annotated[str, typer.Option(help="zip, flatbuffer, or both.")] = "zip",
+    container: Annotated[str | None, typer.Option(help="zip, flatbuffer, or both (zip).")] = None,
     memory_format: Annotated[
         str, typer.Option(help="contiguous, channels_last, or both.")
     ] = "contiguous",
@@ -315,7 +315,9 @@ def run(
     memory_format: Annotated[
         str | None, typer.Option(help="contiguous, channels_last, or both (contiguous).")
     ] = None,
-    affinity: Annotated[str | None, typer.Option(help='"all", or cores like 0-3 (all).')] = None,
+    affinity: Annotated[
+        str | None, typer.Option(help="all, big, little, or cores like 0-3 (all).")
+    ] = None,
     passes: Annotated[
         str | None, typer.Option(help="latency, memory, profile, with commas (latency,memory).")
     ] = None,
@@ -340,9 +342,10 @@ def run(
 ) -> None:
     """Export, measure and report.
 
-    The options of a plan-less run multiply as the lists of a plan do; the plan that they make is
-    written into the sweep. Whatever ends a run early, `phonebench run --resume` goes on with it.
-    Devices are examined first (see `phonebench doctor`), and refused if they are not fit.
+    The options of a plan-less run multiply as the lists of a plan do; the plan
+    that they make is written into the sweep. Whatever ends a run early,
+    `phonebench run --resume` goes on with it. Devices are examined first (see
+    `phonebench doctor`), and refused if they are not fit.
     """
     from harness.doctor import parse_accepted
     from harness.quick import plan_from_options
@@ -463,7 +466,7 @@ def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[s
     from harness.sweep import create_sweep
 
     if header["devices"] is not None:
-        header = {**header, "devices": header["devices"].split(",")}
+        header = {**header, "devices": [name.strip() for name in header["devices"].split(",")]}
     content = chosen.model_dump(exclude_unset=True)
     content["plan"].update({key: value for key, value in header.items() if value is not None})
     chosen = make_plan(content, "the plan with these options")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 from harness.errors import PlanError
@@ -33,7 +33,7 @@ def plan_from_options(
             "Add --shape 1x3x224x224 (once an input, in the order that the model takes them); "
             "a plan file ends in .toml.",
         )
-    name = source.rpartition(":")[2] if ":" in source else PurePath(source).stem
+    name = source.rpartition(":")[2] if ":" in source else Path(source).stem
     content: dict[str, Any] = {
         "plan": {"name": name},
         "model": [
@@ -46,7 +46,7 @@ def plan_from_options(
         ],
         "matrix": {
             key: [_value(key, item) for item in _split(key, text)]
-            for key, text in _given(matrix).items()
+            for key, text in {**_own_container(source), **_given(matrix)}.items()
         },
     }
     options = _given(measure or {})
@@ -72,6 +72,15 @@ def parse_shape(text: str) -> dict[str, Any]:
     if low is not None:
         given.update(low=float(low), high=float(high))
     return given
+
+
+def _own_container(source: str) -> dict[str, str]:
+    """Return the container of a ready flatbuffer, which is measured as it is."""
+    path = Path(source)
+    if path.suffix != ".ptl" or not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        return {"container": "flatbuffer"} if file.read(8)[4:] == b"PTMF" else {}
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,6 +153,18 @@ def test_every_round_runs_every_case_once_in_a_seeded_order() -> None:
     assert launches != schedule(plan, "another-phone")
 
 
+@pytest.mark.parametrize(
+    ("head", "container"), [(b"PK\3\4....", "zip"), (b"....PTMF", "flatbuffer")]
+)
+def test_a_ready_file_without_a_plan_is_measured_in_its_own_container(
+    head: bytes, container: str, tmp_path: Path
+) -> None:
+    ready = tmp_path / "model.ptl"
+    ready.write_bytes(head)
+    plan = plan_from_options(str(ready), shapes=["1x8"], matrix={"recipe": "fp32"}, model={})
+    assert plan.matrix.container == (container,)
+
+
 def test_the_schema_in_docs_is_the_plans() -> None:
     assert json.loads((ROOT / "docs/plan.schema.json").read_text()) == Plan.model_json_schema()
 
