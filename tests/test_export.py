@@ -666,6 +666,18 @@ def test_a_mobile_interpreter_without_torch_fails_that_recipe_only(
 # --- two at once -------------------------------------------------------------------------------
 
 
+def test_half_made_files_of_killed_processes_are_removed_and_those_in_use_are_not(
+    tmp_path: Path,
+) -> None:
+    cache = store.Store(tmp_path)
+    abandoned = tmp_path / "work" / "abandoned"
+    abandoned.mkdir(parents=True)
+    (abandoned / "half.ptl").write_bytes(b"half")
+    with cache.work_folder() as mine, cache.work_folder() as other:
+        assert set((tmp_path / "work").iterdir()) == {mine, other}
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_two_processes_may_export_the_same_at_once_and_one_may_be_killed(
     project: Path, tmp_path: Path
 ) -> None:

@@ -10,11 +10,13 @@ a crash leaves nothing half-made behind. Not here: what the files mean.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,12 +35,19 @@ class Store:
 
     @contextmanager
     def work_folder(self) -> Iterator[Path]:
-        """Make a folder for half-made files, on the same file system, and remove it afterwards."""
+        """Make a folder for half-made files, on the same file system, and remove it afterwards.
+
+        So are those of processes that were killed: nobody holds their lock any more.
+        """
         parent = self.folder / "work"
-        with _writing(parent):
-            parent.mkdir(parents=True, exist_ok=True)
-            work = tempfile.TemporaryDirectory(dir=parent)
-        with work as name:
+        with ExitStack() as held:
+            with _writing(parent):
+                parent.mkdir(parents=True, exist_ok=True)
+                with _locked(parent):
+                    for other in parent.iterdir():
+                        _remove_abandoned(other)
+                    name = held.enter_context(tempfile.TemporaryDirectory(dir=parent))
+                    held.enter_context(_locked(Path(name)))
             yield Path(name)
 
     def object_path(self, sha256: str, suffix: str) -> Path:
@@ -95,6 +104,22 @@ def hash_file(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(BlockingIOError), _locked(folder, wait=False):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a folder for this process. Raises BlockingIOError if another has it and `wait` is off."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
