@@ -16,7 +16,8 @@ import pytest
 
 from harness import doctor
 from harness.devices import android_health, local_health
-from harness.devices.android import ROOT, AndroidPhone
+from harness.devices.android import AndroidPhone
+from harness.devices.android_scripts import ROOT
 from harness.devices.health import (
     Busy,
     Health,

@@ -8,8 +8,8 @@ Everything of ours on the phone lies in one folder, which the shell user may wri
     lock/               who uses the phone, and a file whose time is the last sign of life
     changes/NAME.sh     how to undo a changed setting, written before it is changed
 
-Not here: talking (`adb.py`), what answers mean (`android_facts.py`), settings
-(`android_settings.py`).
+Not here: talking (`adb.py`), what runs on the phone (`android_scripts.py`), what answers mean
+(`android_facts.py`), settings (`android_settings.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.devices import android_facts as facts
+from harness.devices import android_scripts as scripts
 from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
+from harness.devices.android_scripts import ROOT
 from harness.devices.android_settings import wanted_changes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.errors import (
@@ -48,11 +50,9 @@ from harness.plan import DeviceSettings
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
-ROOT = "/data/local/tmp/phonebench"
 _FREE_MARGIN_BYTES = 64 << 20
 _TRANSFER_TRIES = 3
 _HASH_WHILE_PUSHING_BYTES = 4 << 20
-_LOST_LOCK = 77
 
 _STATES = {
     "unauthorized": "Unlock the phone and accept this computer's key on its screen.",
@@ -96,7 +96,7 @@ def discover() -> list[Attached]:
             found.append(Attached(serial, state, _explain_state(state)))
             continue
         try:
-            info, _ = _identify(serial, Adb(serial).try_shell(_IDENTIFY))
+            info, _ = _identify(serial, Adb(serial).try_shell(scripts.IDENTIFY))
             found.append(Attached(serial, "ready", info=info))
         except DeviceError as error:
             found.append(Attached(serial, "does not answer", error.message))
@@ -131,7 +131,7 @@ class AndroidPhone:
         self._closed = threading.Event()
         if not self._is_back(time.monotonic() + self._timing.patience_seconds, None):
             raise DeviceLost(f"{serial} does not finish booting", "Look at its screen.")
-        self.info, self._cores = _identify(serial, self._ask(_IDENTIFY))
+        self.info, self._cores = _identify(serial, self._ask(scripts.IDENTIFY))
         self._take_lock(purpose)
         threading.Thread(target=self._beat, daemon=True).start()
         try:
@@ -154,8 +154,8 @@ class AndroidPhone:
         changes = wanted_changes(settings)
         if changes:
             silent_seconds = 2 * self._timing.lock_expires_seconds
-            watchdog = _WATCHDOG.replace("PERIOD", str(self._timing.watchdog_seconds))
-            self._shell(watchdog.replace("SILENT", str(silent_seconds)))
+            watchdog = scripts.WATCHDOG.replace("@PERIOD@", str(self._timing.watchdog_seconds))
+            self._shell(watchdog.replace("@SILENT@", str(silent_seconds)))
         for change in changes:
             # What is there already is how the phone was found: it has rebooted since.
             undo = f"{ROOT}/changes/{change.name}.sh"
@@ -265,7 +265,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def fetch(self, launch: str) -> JobResult:
         """Collect what a job left, verified by its hash on the phone."""
-        script = _FETCH.replace("JOB", f"{ROOT}/jobs/{launch}")
+        script = scripts.FETCH.replace("@JOB@", f"{ROOT}/jobs/{launch}")
         for _ in range(_TRANSFER_TRIES):
             header, _, rest = self._shell(script, seconds=120.0).stdout.partition(b"\n")
             if header == b"none":
@@ -291,7 +291,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
     def restore(self) -> None:
         """Undo every changed setting, also those that a host which died had changed."""
         self._settings = DeviceSettings()
-        left = self._shell(_RESTORE, seconds=60.0).text.split()
+        left = self._shell(scripts.RESTORE, seconds=60.0).text.split()
         if left:
             raise CommandFailed(
                 f"{self.info.id}: could not undo: {', '.join(left)}",
@@ -302,7 +302,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         """Let go of the phone."""
         self._closed.set()
         with contextlib.suppress(HarnessError):
-            guard = _GUARD.replace("TOKEN", self._token)
+            guard = scripts.GUARD.replace("@TOKEN@", self._token)
             self._adb.try_shell(f"{guard}{self._removals()}rm -rf {ROOT}/lock")
 
     def clean(self) -> int:
@@ -316,7 +316,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         return int(used[0]) * 1024
 
     def _poll_script(self, launch: str) -> str:
-        return _POLL.replace("JOB", f"{ROOT}/jobs/{launch}")
+        return scripts.POLL.replace("@JOB@", f"{ROOT}/jobs/{launch}")
 
     def _removals(self) -> str:
         """Return the command that removes what was forgotten; a round trip of its own is saved."""
@@ -335,8 +335,8 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
 
     def _try(self, script: str, seconds: float = 20.0, stop: Stop | None = None) -> Output:
         """Run a script under our lock; a phone that goes away is waited for and asked again."""
-        output = self._ask(_GUARD.replace("TOKEN", self._token) + script, seconds, stop)
-        if output.exit_code == _LOST_LOCK:
+        output = self._ask(scripts.GUARD.replace("@TOKEN@", self._token) + script, seconds, stop)
+        if output.exit_code == scripts.LOST_LOCK:
             raise DeviceLost(
                 f"{self.info.id} was taken over by another host while this one was silent",
                 "Wait until it is done, then go on with `phonebench run --resume`.",
@@ -358,7 +358,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         while time.monotonic() < until and not self._given_up:
             with contextlib.suppress(DeviceError):
                 if self._adb.state() == "device":
-                    booted, _, boot = self._adb.try_shell(_BOOT, 10.0).text.partition("\n")
+                    booted, _, boot = self._adb.try_shell(scripts.BOOT, 10.0).text.partition("\n")
                     if booted.strip() == "1":
                         break
             if stop is not None and stop.is_set():
@@ -418,7 +418,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         if size_bytes < _HASH_WHILE_PUSHING_BYTES:
             self._adb.push(source, remote)
             return ""
-        script = _FOLLOW.replace("FILE", remote).replace("SIZE", str(size_bytes))
+        script = scripts.FOLLOW.replace("@FILE@", remote).replace("@SIZE@", str(size_bytes))
         with contextlib.closing(Stop()) as failed, ThreadPoolExecutor(max_workers=1) as pool:
             seconds = 60.0 + longest_push_seconds(size_bytes)
             hashing = pool.submit(self._adb.try_shell, script, seconds, failed)
@@ -466,7 +466,7 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
             "purpose": purpose,
         }
         mine = shlex.quote(json.dumps(holder))
-        answer = self._ask(_LOCK.replace("MINE", mine).replace("TOKEN", self._token))
+        answer = self._ask(scripts.LOCK.replace("@MINE@", mine).replace("@TOKEN@", self._token))
         if answer.exit_code != 0:
             words = answer.stderr.decode("utf-8", "replace").strip()[-300:]
             raise CommandFailed(f"{self._serial}: cannot make {ROOT}/lock: {words}", _FREE_SPACE)
@@ -481,8 +481,10 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
                 f"Wait until it is done. A host that has died lets go after "
                 f"{expires_seconds} s, or when its job has ended.",
             )
-        seize = _SEIZE.replace("MINE", mine).replace("THEIRS", shlex.quote(theirs.strip()))
-        if self._ask(seize.replace("TOKEN", self._token)).exit_code != 0:
+        seize = scripts.SEIZE.replace("@MINE@", mine).replace(
+            "@THEIRS@", shlex.quote(theirs.strip())
+        )
+        if self._ask(seize.replace("@TOKEN@", self._token)).exit_code != 0:
             raise DeviceError(f"{self._serial} was taken by another host just now", "Wait for it.")
 
     def _beat(self) -> None:
@@ -490,12 +492,14 @@ setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl
         while not self._closed.wait(self._timing.heartbeat_seconds):
             if not self._measuring:
                 with contextlib.suppress(HarnessError, OSError):
-                    self._adb.try_shell(_GUARD.replace("TOKEN", self._token))
+                    self._adb.try_shell(scripts.GUARD.replace("@TOKEN@", self._token))
 
 
 def find_holder(adb: Adb) -> str | None:
     """Name who uses a phone now, "" if nobody does; None if the phone does not tell."""
-    age, _, holder = adb.try_shell(f"[ -d {ROOT}/lock ] || exit 0\n{_HELD}").text.partition("\n")
+    age, _, holder = adb.try_shell(f"[ -d {ROOT}/lock ] || exit 0\n{scripts.HELD}").text.partition(
+        "\n"
+    )
     if not age:
         return ""
     if not age.isdigit():
@@ -559,112 +563,3 @@ def _process_start(pid: int) -> int | None:
 
 
 _FREE_SPACE = "Free some space on the phone; `phonebench clean` removes what is ours."
-
-# Shell functions and scripts for the phone's mksh and toybox.
-
-_IDENTIFY = facts.ask(facts.IDENTITY) + "\ntrue"
-_BOOT = "getprop sys.boot_completed; cat /proc/sys/kernel/random/boot_id"
-
-# Before everything: the lock is still ours, and this is a sign of life. Builtins only, because
-# every process costs milliseconds on the phone.
-_GUARD = f"""read -r holder 2>/dev/null < {ROOT}/lock/holder
-case "$holder" in *TOKEN*) ;; *) exit {_LOST_LOCK};; esac
-: > {ROOT}/lock/heartbeat
-"""
-
-# 0 if the job in the current folder runs: the 22nd field of its stat is when it began, after this
-# very boot.
-_ALIVE = """alive() {
-  read -r now < /proc/sys/kernel/random/boot_id
-  { read -r boot < boot && read -r pid ticks < pid; } 2>/dev/null && [ "$boot" = "$now" ] || return 1
-  line=$(cat /proc/$pid/stat 2>/dev/null) || return 1
-  set -- ${line##*) }
-  [ "$1" != Z ] && [ "${20}" = "$ticks" ]
-}
-"""
-# A job that shows no sign of life for 3 s was never started. Alive is looked up first: the exit
-# file is written before the process is gone.
-_POLL = (
-    _ALIVE
-    + """cd JOB 2>/dev/null || { echo absent; exit 0; }
-state=vanished
-if alive; then state=running
-elif [ ! -e pid ] && [ "$(cat boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
-  [ $(( $(date +%s) - $(stat -c %Y .) )) -lt 3 ]; then state=running; fi
-if [ -e exit ]; then echo finished; cat exit; else echo $state; fi
-"""
-)
-_FETCH = """cd JOB || exit 1
-file=
-for name in result.jsonl.partial result.jsonl; do [ -e $name ] && file=$name; done
-if [ "$file" ]; then
-  set -- $(sha256sum $file); digest=$1; set -- $(stat -c %s $file)
-  echo $digest $1; cat $file
-else echo none; fi
-tail -c 2000 stderr 2>/dev/null
-true
-"""
-# How long the lock's holder has been silent, and who it is; a job that runs is a sign of life.
-_HELD = (
-    _ALIVE
-    + f"""cd {ROOT} || exit 1
-silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || stat -c %Y lock) ))
-for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && silent=0; done
-echo $silent
-cat lock/holder 2>/dev/null
-true
-"""
-)
-_LOCK = f"""mkdir -p {ROOT}/jobs && cd {ROOT} || exit 1
-if mkdir lock 2>/dev/null; then
-  echo MINE > lock/holder && touch lock/heartbeat && echo taken && exit
-  rm -rf lock
-  exit 1
-fi
-case "$(cat lock/holder 2>/dev/null)" in *TOKEN*) echo taken; exit;; esac
-echo held
-{_HELD}"""
-_SEIZE = f"""cd {ROOT} || exit 1
-case "$(cat lock/holder 2>/dev/null)" in *TOKEN*) exit;; esac
-[ "$(cat lock/holder 2>/dev/null)" = THEIRS ] || exit 1
-touch lock/heartbeat && echo MINE > lock/holder.new && mv lock/holder.new lock/holder
-"""
-_RESTORE = f"""cd {ROOT}/changes 2>/dev/null || exit 0
-for change in *.sh; do
-  [ -e "$change" ] || continue
-  if sh "$change" >/dev/null 2>&1; then rm "$change"; else echo "${{change%.sh}}"; fi
-done
-cd .. && rmdir changes 2>/dev/null
-true
-"""
-
-# Prints the hash of a file that is just being pushed, megabyte by megabyte as it arrives: hashing
-# it afterwards takes nearly as long as a fast cable. Whole megabytes: `head` reads whole blocks.
-_FOLLOW = """until [ -e FILE ]; do sleep 0.02; done
-exec 3< FILE
-hashed=0
-while [ $hashed -lt SIZE ]; do
-  size=$(stat -c %s FILE || echo 0)
-  new=$((size - hashed))
-  [ $size -lt SIZE ] && new=$((new >> 20 << 20))
-  if [ $new -gt 0 ]; then
-    head -c $new <&3
-    hashed=$((hashed + new))
-  else sleep 0.02; fi
-done 2>/dev/null | sha256sum
-"""
-# Undoes every change when the host is gone: no sign of life for long, and no job that runs. It
-# ends when there is nothing left to undo, or a newer one has taken its place.
-_WATCHDOG = f"""mkdir -p {ROOT}/changes && cd {ROOT} && cat > watchdog.sh <<'END_OF_WATCHDOG' || exit 1
-{_ALIVE}echo $$ > watchdog.pid
-while [ -d changes ] && [ "$(cat watchdog.pid)" = $$ ]; do
-  sleep PERIOD
-  for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && continue 2; done
-  silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || echo 0) ))
-  [ $silent -lt SILENT ] && continue
-  for change in changes/*.sh; do [ -e "$change" ] && sh "$change" && rm "$change"; done
-  rmdir changes
-done
-END_OF_WATCHDOG
-setsid sh watchdog.sh </dev/null >/dev/null 2>&1 &
-"""

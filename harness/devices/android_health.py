@@ -19,7 +19,8 @@ import adbutils
 
 from harness.devices import android_facts as facts
 from harness.devices.adb import Adb, make_client
-from harness.devices.android import ROOT, find_holder
+from harness.devices.android import find_holder
+from harness.devices.android_scripts import ROOT
 from harness.devices.health import (
     Health,
     Link,
