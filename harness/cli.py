@@ -387,7 +387,7 @@ def run(
             refused=[key for key, value in options.items() if value is not None]
             + (["shape"] if shape else []),
         )
-        folder = _begin(chosen, header, output, accepted)
+        folder = _begin(chosen, header, mobile_python, output, accepted)
     _run(folder, mobile_python, fresh, report, as_json)
 
 
@@ -457,8 +457,17 @@ def _read_target(
     return load_plan(Path(target))
 
 
-def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[str, ...]) -> Path:
-    """Make the sweep folder. Nothing was started before: what is wrong here exits with 2."""
+def _begin(
+    chosen: Plan,
+    header: dict[str, Any],
+    mobile_python: str | None,
+    output: Path,
+    accepted: tuple[str, ...],
+) -> Path:
+    """Make the sweep folder. Nothing was started before: what is wrong here exits with 2.
+
+    What the options say becomes a part of the sweep's plan, so that it is there on --resume.
+    """
     from harness.devices import find_devices
     from harness.doctor import examine_before, refuse_unfit
     from harness.export.exporter import check_sources
@@ -469,6 +478,8 @@ def _begin(chosen: Plan, header: dict[str, Any], output: Path, accepted: tuple[s
         header = {**header, "devices": [name.strip() for name in header["devices"].split(",")]}
     content = chosen.model_dump(exclude_unset=True)
     content["plan"].update({key: value for key, value in header.items() if value is not None})
+    if mobile_python is not None:
+        content.setdefault("export", {})["mobile_python"] = mobile_python
     chosen = make_plan(content, "the plan with these options")
     check_sources(chosen, Path.cwd())
     infos = find_devices(chosen.plan.devices)
@@ -555,6 +566,11 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
 
     sweep = read_sweep(folder)
     root = Path(sweep.file.directory)
+    if not root.is_dir():
+        raise SweepError(
+            f"the folder that {folder} was begun in is gone: {root}",
+            "Its models are looked up there: put it back, or start a new sweep.",
+        )
     _say(f"sweep: {folder}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     complete = False

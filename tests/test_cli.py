@@ -269,6 +269,19 @@ def _wait_for_ledger(desk: Path) -> Path:
 
 
 @pytest.mark.slow
+def test_a_resumed_sweep_knows_the_other_interpreter_and_needs_its_folder(desk: Path) -> None:
+    own = ["--mobile-python", sys.executable, "--recipe", "fp32,fp32-mobile"]
+    phonebench("run", "my_models:net", *QUICK, *own, "--no-report", cwd=desk)
+    (folder,) = (desk / "sweeps").iterdir()
+    assert load_plan(folder / "plan.toml").export.mobile_python == sys.executable
+    elsewhere = desk.parent / "elsewhere"
+    desk.rename(elsewhere)
+    moved = elsewhere / "sweeps" / folder.name
+    ended = phonebench("run", "--resume", str(moved), cwd=elsewhere, code=2)
+    assert f"was begun in is gone: {desk}" in ended.stderr
+
+
+@pytest.mark.slow
 def test_resume_refuses_a_plan_that_has_changed(desk: Path) -> None:
     phonebench("run", "my_models:net", *QUICK, "--no-report", cwd=desk)
     (folder,) = (desk / "sweeps").iterdir()
