@@ -258,6 +258,7 @@ def export(
     Every export is compared with the eager model, and kept in a cache by its content.
     """
     from harness.console import artifacts_table, show
+    from harness.export.exporter import check_sources
     from harness.quick import plan_from_options
 
     chosen = _read_target(
@@ -269,6 +270,7 @@ def export(
             model={"calibration": calibration, "evaluation": evaluation},
         ),
     )
+    check_sources(chosen, Path.cwd())
     models = _export(chosen, mobile_python, fresh, Path.cwd())
     if output is not None:
         _copy_artifacts(models, output)
@@ -325,6 +327,9 @@ def run(
     evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
     min_iterations: Annotated[int | None, typer.Option(help="Inferences a launch (50).")] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Seconds a launch (1).")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="No more seconds than this a launch (60).")
+    ] = None,
     min_sqnr_db: Annotated[
         float | None, typer.Option(help="Outputs worse than this fail (each recipe has its own).")
     ] = None,
@@ -359,7 +364,7 @@ def run(
     model = {"calibration": calibration, "evaluation": evaluation}
     measure = {
         "passes": passes, "min_iterations": min_iterations, "min_seconds": min_seconds,
-        "min_sqnr_db": min_sqnr_db,
+        "max_seconds": max_seconds, "min_sqnr_db": min_sqnr_db,
     }  # fmt: skip
     header = {"rounds": rounds, "seed": seed, "devices": device}
     if resume:

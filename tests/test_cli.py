@@ -102,6 +102,7 @@ def test_devices_lists_this_computer_for_people_and_for_scripts(tmp_path: Path) 
         (["run", "my_models:net", "--shape", "1x1x8x8", "--device", "pixel"], "no device 'pixel'"),
         (["run", "none.ptl", "--shape", "1x8"], "'none.ptl' of none does not exist"),
         (["run", "my_models.py", "--shape", "1x8"], "neither a callable nor a known file"),
+        (["export", "none.ptl", "--shape", "1x8"], "'none.ptl' of none does not exist"),
         (["run", "--resume"], "no sweep under sweeps/"),
         (["run", "--resume", "."], "is not a sweep folder"),
         (["run", "--resume", "--rounds", "3"], "--rounds cannot change it"),
