@@ -30,9 +30,10 @@ from harness.errors import (
     DeviceNotFound,
     NotSupported,
 )
+from harness.job import TensorSource
 from harness.ledger import DeviceInfo, LedgerEntry, read_sweep
 from harness.plan import DeviceSettings, parse_plan
-from harness.records import LaunchRecord, read_record
+from harness.records import LaunchRecord, parse_record, read_record
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 from harness.sweep import create_sweep, run_sweep
@@ -372,6 +373,21 @@ def test_a_phone_that_is_full_says_so_when_it_is_opened(
 # --- jobs ----------------------------------------------------------------------------------------
 
 
+def test_a_job_of_any_length_arrives(
+    phone: VirtualPhone, pack: RuntimePack, tmp_path: Path
+) -> None:
+    checks = ((TensorSource(shape=(1, 3), file="x" * 200),),) * 1000
+    with opened(phone) as device:
+        start(device, pack, tmp_path, "warm-up", 0)
+        place = device.stage(tmp_path / "model", hashlib.sha256(b"0\n").hexdigest())
+        job = small_job("long", place).model_copy(update={"checks": checks})
+        device.start(job, pack)
+        assert wait(device, "long").state == "finished"
+        record = parse_record(device.fetch("long").record or b"", "long")
+    assert isinstance(record, LaunchRecord)
+    assert record.header.job == job
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -479,9 +495,7 @@ def test_a_running_job_keeps_the_lock_of_another_computer_alive(
     adb: AdbServer, phone: VirtualPhone, pack: RuntimePack, tmp_path: Path
 ) -> None:
     with opened(phone) as device:
-        start(device, pack, tmp_path, "warm-up", 0)
-        place = device.stage(tmp_path / "model", hashlib.sha256(b"0\n").hexdigest())
-    del place
+        device.install(pack)
     (tmp_path / "long").write_bytes(b"8000\n")
     job = (
         f"phone.install(pack := RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"

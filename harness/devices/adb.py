@@ -24,7 +24,7 @@ from harness.errors import CommandFailed, CommandTimeout, DeviceError, DeviceLos
 from harness.stop import Stop
 
 # Packets of the shell protocol, version 2 (AOSP, packages/modules/adb/shell_protocol.h).
-_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 0, 1, 2, 3, 3
+_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _HEADER_BYTES = 5
 # A request to the adb server tells its length in four hexadecimal digits.
 _LONGEST_COMMAND_BYTES = 30_000
