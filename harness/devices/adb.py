@@ -175,7 +175,7 @@ class Adb:
 _GONE = (
     r"not found|device offline|device unauthorized|no devices|closed|Unknown data: b''|"
     r"Connection reset|Broken pipe|Expected \d+ bytes|connect to adb server|connection reset|"
-    r"failed to read|couldn't read|device still|EOF|Connection refused|protocol fault"
+    r"failed to read|couldn't read|device still|EOF|Connection refused|protocol fault|start-server"
 )
 
 
