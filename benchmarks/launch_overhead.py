@@ -21,15 +21,24 @@ from pathlib import Path
 from harness.ledger import read_sweep
 
 
+_MODEL = """
+import torch
+
+def net():
+    return torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU()).eval()
+"""
+
+
 def _sweep(folder: Path, launches: int) -> list[float]:
     """Run a small sweep; return, per launch, the milliseconds between runner and launch."""
+    (folder / "small_model.py").write_text(_MODEL)
     command = [
-        *(sys.executable, "-m", "harness", "run", "examples.digits:untrained"),
-        *("--shape", "1x1x32x32", "--rounds", str(launches), "--passes", "latency"),
-        *("--min-iterations", "20", "--min-seconds", "0.05", "--no-report", "-o", str(folder)),
+        *(sys.executable, "-m", "harness", "run", "small_model:net", "--shape", "1x64"),
+        *("--rounds", str(launches), "--passes", "latency", "--min-iterations", "20"),
+        *("--min-seconds", "0.05", "--no-report"),
     ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    sweep = read_sweep(next(folder.iterdir()))
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    sweep = read_sweep(next((folder / "sweeps").iterdir()))
     # From one launch's start to the next one's: nothing between two launches escapes.
     entries = [entry for entry in sweep.entries if entry.status == "ok"]
     overheads = []
