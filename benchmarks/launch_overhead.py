@@ -20,7 +20,6 @@ from pathlib import Path
 
 from harness.ledger import read_sweep
 
-
 _MODEL = """
 import torch
 
