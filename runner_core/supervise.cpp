@@ -104,6 +104,10 @@ void redirect(int descriptor, const char* name) {
   char time_text[32];
   std::snprintf(time_text, sizeof(time_text), "%" PRId64, now_ns());
   setenv("PHONEBENCH_EXEC_NS", time_text, 1);
+  // OpenBLAS (libtorch on arm64) makes a thread for every core while it is loaded, and these spin
+  // for seconds before they sleep: beside whatever is measured. Nobody can tell it later than here;
+  // the engine asks it for the threads that the job wants.
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
   execv(command[0], command);
   std::fprintf(stderr, "supervise: cannot execute %s: %s\n", command[0], std::strerror(errno));
   _exit(127);

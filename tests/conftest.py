@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+
+# A job started in the background ignores these, and so would every process that it starts: but
+# tests send them, and virtual phones end programs with them.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 # Runners and artifacts that tests build are kept between runs, apart from the user's own.
 os.environ["PHONEBENCH_CACHE"] = str(Path(__file__).parent.parent / "build" / "test-cache")

@@ -89,10 +89,13 @@ def command(pack: RuntimePack) -> list[str]:
 
 
 def launch(pack: RuntimePack, folder: Path, emulator: Sequence[str]) -> LaunchRecord:
-    """Run the job in `folder` under the pack's own supervisor."""
+    """Run the job in `folder` under the pack's own supervisor, as a phone does."""
+    threads = json.loads((folder / "job.json").read_text())["threads"]
     files = [str(folder / "job.json"), str(folder / "result.jsonl")]
     start = [*emulator, str(pack.supervise), str(folder), "--", *emulator]
-    subprocess.run([*start, *command(pack), *files], check=True, env={})
+    subprocess.run(
+        [*start, *command(pack), *files], check=True, env={"OMP_NUM_THREADS": str(threads)}
+    )
     assert json.loads((folder / "exit").read_text())["exit_code"] == 0
     record = read_record(folder / "result.jsonl")
     assert isinstance(record, LaunchRecord)

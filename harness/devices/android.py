@@ -208,7 +208,11 @@ class AndroidPhone:
         )
 
     def start(self, job: Job, pack: RuntimePack) -> None:
-        """Start a job in a session of its own, under a supervisor that notes how it ends."""
+        """Start a job in a session of its own, under a supervisor that notes how it ends.
+
+        The number of threads is in the environment too: libtorch for arm64 multiplies with a library
+        that takes it from there while it is loaded, and that nobody can reach later.
+        """
         folder, packed = f"{ROOT}/jobs/{job.launch}", _pack_folder(pack)
         command = " ".join(
             f"{packed}/{part}" if part in pack.sha256 else part.replace("@", packed)
@@ -222,7 +226,8 @@ cat > job.json <<'END_OF_JOB'
 END_OF_JOB
 echo {packed}/supervise > supervise && cat /proc/sys/kernel/random/boot_id > boot &&
   touch started || exit 1
-setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl \\
+OMP_NUM_THREADS={job.threads} \\
+  setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl \\
   </dev/null >/dev/null 2>&1 &
 """
         self._shell(script)
