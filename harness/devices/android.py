@@ -35,6 +35,7 @@ from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
 from harness.devices.android_scripts import ROOT
 from harness.devices.android_settings import wanted_changes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
+from harness.devices.processes import start_ticks
 from harness.errors import (
     CommandFailed,
     CommandTimeout,
@@ -467,7 +468,7 @@ OMP_NUM_THREADS={job.threads} \\
             "host": socket.gethostname(),
             "user": getpass.getuser(),
             "pid": os.getpid(),
-            "started": _process_start(os.getpid()),
+            "started": start_ticks(os.getpid()),
             "purpose": purpose,
         }
         mine = shlex.quote(json.dumps(holder))
@@ -545,7 +546,7 @@ def _is_gone(holder: str, *, silent: bool) -> bool:
     try:
         known = json.loads(holder)
         here = bool(known["host"] == socket.gethostname())
-        return here and _process_start(known["pid"]) != known["started"]
+        return here and start_ticks(known["pid"]) != known["started"]
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -556,15 +557,6 @@ def _name_holder(holder: str) -> str:
         return f"{known['user']} on {known['host']} (process {known['pid']}: {known['purpose']})"
     except (ValueError, KeyError, TypeError):
         return "somebody"
-
-
-def _process_start(pid: int) -> int | None:
-    """Return when a process of this computer began, in clock ticks; None if there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return int(fields[19])
 
 
 _FREE_SPACE = "Free some space on the phone; `phonebench clean` removes what is ours."

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from harness.cache import cache_folder
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
+from harness.devices.processes import start_ticks
 from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, NotSupported, StorageError
 from harness.job import Job
 from harness.ledger import Conditions, DeviceInfo, write_whole
@@ -126,7 +127,7 @@ class LocalDevice:
             return JobStatus("absent")
         # The order matters: the exit file is written before the process is gone.
         process = _read_process(folder)
-        alive = process is not None and _is_alive(*process)
+        alive = process is not None and _is_alive(process)
         if (folder / "exit").exists():
             return JobStatus(
                 "finished", JobExit.model_validate_json((folder / "exit").read_bytes())
@@ -163,7 +164,7 @@ class LocalDevice:
             if not self._still_runs(launch, 2.0):
                 return
         process = _read_process(folder)
-        if process is not None and _is_alive(*process):
+        if process is not None and _is_alive(process):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process[0], signal.SIGKILL)
         if self._still_runs(launch, 5.0):
@@ -316,20 +317,16 @@ def _read(path: Path, parse: Callable[[str], _T]) -> _T | None:
 def _read_process(folder: Path) -> tuple[int, int] | None:
     """Return the runner's process id and start time (in clock ticks since boot)."""
     try:
-        pid, start_ticks = (folder / "pid").read_text().split()
-        return int(pid), int(start_ticks)
+        pid, began = (folder / "pid").read_text().split()
+        return int(pid), int(began)
     except (OSError, ValueError):
         return None
 
 
-def _is_alive(pid: int, start_ticks: int) -> bool:
+def _is_alive(process: tuple[int, int]) -> bool:
     """Tell whether that very process still runs: the id alone may have been given away."""
-    try:
-        # The name, in parentheses, may hold spaces; the start time is the 20th field after it.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return int(fields[19]) == start_ticks and fields[0] != "Z"
+    pid, began = process
+    return start_ticks(pid) == began
 
 
 def _is_young(folder: Path) -> bool:
