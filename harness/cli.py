@@ -620,17 +620,17 @@ def _finish(sweep: Sweep, report: bool, as_json: bool) -> None:
     path = sweep.folder / "report.html"
     summary = summarise(sweep)
     if report:
-        from harness.report import render
+        from harness.report import render_summary
 
-        render([sweep.folder], path)
+        render_summary(summary, path)
     if as_json:
-        from harness.tables import table_rows
+        from harness.tables import cases_table
 
         _print_json(
             {
                 "sweep": str(sweep.folder),
                 "report": str(path) if report else None,
-                "cases": table_rows(sweep.folder, "cases"),
+                "cases": cases_table(summary),
             }
         )
         return

@@ -29,11 +29,16 @@ def render(folders: Sequence[Path], output: Path) -> ReportSummary:
         raise SweepError(
             f"a report is of one sweep; {len(folders)} were given", "Render one folder at a time."
         )
-    # Here, so that a command which only needs words for numbers does not wait for Jinja.
-    from harness.report.html import render_html
     from harness.report.summary import summarise
 
-    summary = summarise(read_sweep(folders[0]))
+    return render_summary(summarise(read_sweep(folders[0])), output)
+
+
+def render_summary(summary: SweepSummary, output: Path) -> ReportSummary:
+    """Render a sweep that is summed up already. Raises StorageError."""
+    # Here, so that a command which only needs words for numbers does not wait for Jinja.
+    from harness.report.html import render_html
+
     content = render_html(summary).encode()
     write_whole(output, content)
     return ReportSummary(output, len(content), summary)
