@@ -72,6 +72,14 @@ class CommandTimeout(DeviceError):
     """A command on the device did not end in time."""
 
 
+class EnergyRefused(HarnessError):
+    """Energy cannot be measured on this device as it is; the other passes go on."""
+
+
+class MeterError(HarnessError):
+    """An external power meter is missing, or does not do what it is asked."""
+
+
 class Stopped(HarnessError):
     """The user wants to stop: what runs is ended in good order."""
 

@@ -11,13 +11,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-JOB_VERSION = 1
+JOB_VERSION = 2
 
 Dtype = Literal[
     "float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"
 ]
 MemoryFormat = Literal["contiguous", "channels_last"]
-Pass = Literal["latency", "memory", "profile"]
+Pass = Literal["latency", "memory", "energy", "profile"]
+Reading = Literal["number", "time_in_state", "cpu_busy"]
 
 DTYPE_BYTES: dict[Dtype, int] = {
     "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
@@ -54,10 +55,41 @@ class Loop(_Strict):
     max_seconds: float = Field(gt=0)
 
 
-class Job(_Strict):
-    """Everything that a runner needs for one launch. Paths are the device's own."""
+class Channel(_Strict):
+    """One quantity in what a probe reads: the number that follows `after`, or the first one."""
 
-    job_version: Literal[1] = 1
+    name: str
+    unit: str
+    after: str = ""
+    scale: float = 1.0
+
+
+class Probe(_Strict):
+    """Something of the device that is read while a launch runs; each channel becomes a `trace`.
+
+    One of `file` and `command` is set; "@PID" in a file is the runner's process id. With
+    `period_seconds` it is read that often by a process of its own, from the start of the launch to
+    its end; without, by the runner itself at its marks, outside of everything that is timed.
+    `reading` says how text becomes a value: "number": as the channels say, times their scale;
+    "time_in_state": cpufreq's lines of "KHZ TICKS" become kilocycles since boot (the sum of KHZ x
+    seconds); "cpu_busy": the first line of /proc/stat becomes the ns that all cores were busy since
+    boot. The latter two have one channel.
+    """
+
+    file: str | None = None
+    command: tuple[str, ...] | None = None
+    period_seconds: float | None = Field(default=None, gt=0)
+    reading: Reading = "number"
+    channels: tuple[Channel, ...] = Field(min_length=1)
+
+
+class Job(_Strict):
+    """Everything that a runner needs for one launch. Paths are the device's own.
+
+    In the energy pass the runner idles for `baseline_seconds` before and after the steady loop.
+    """
+
+    job_version: Literal[2] = 2
     launch: str
     engine: str
     measured_pass: Pass
@@ -73,3 +105,5 @@ class Job(_Strict):
     warmup: Loop
     steady: Loop
     delay_seconds: float = Field(default=0.0, ge=0)
+    baseline_seconds: float = Field(default=0.0, ge=0)
+    probes: tuple[Probe, ...] = ()

@@ -25,6 +25,7 @@ from harness.errors import StorageError, SweepError
 from harness.export.artifact import ExportedModel, Fidelity
 from harness.job import Pass
 from harness.plan import Case, Plan
+from harness.power import PowerSource
 
 SWEEP_VERSION = 1
 
@@ -55,8 +56,9 @@ class DeviceInfo(_Model):
 class Conditions(_Model):
     """The state of a device at one moment. None: this device does not tell.
 
-    `load_1min` is the kernel's load average; clocks are per core, in core order. `thermal_status`
-    is Android's: 0 none, 1 light, 2 moderate, 3 severe, up to 6 shutdown.
+    `load_1min` is the kernel's load average; clocks are per online core, in core order, and so are
+    `clock_limits_khz` (scaling_max_freq: what thermal mitigation leaves of the highest clock).
+    `thermal_status` is Android's: 0 none, 1 light, 2 moderate, 3 severe, up to 6 shutdown.
     """
 
     unix: float
@@ -64,6 +66,7 @@ class Conditions(_Model):
     memory_available_bytes: int | None = None
     temperature_celsius: float | None = None
     clocks_khz: tuple[int, ...] | None = None
+    clock_limits_khz: tuple[int, ...] | None = None
     governor: str | None = None
     battery_percent: float | None = None
     charging: bool | None = None
@@ -128,13 +131,34 @@ class LaunchError(_Model):
     advice: str = ""
 
 
+ValidityLevel = Literal["valid", "suspect", "invalid"]
+
+
+class Reason(_Model):
+    """One thing that speaks against a launch. `passing`: it may be gone at another try."""
+
+    key: str
+    level: Literal["suspect", "invalid"]
+    text: str
+    passing: bool = False
+
+
+class Validity(_Model):
+    """Whether a launch may count: as bad as the worst of its reasons. See `validity.py`."""
+
+    level: ValidityLevel
+    reasons: tuple[Reason, ...] = ()
+
+
 class LedgerEntry(_Model):
     """The host's account of one launch, or of one case that could not be launched at all.
 
     For a skipped case, `index`, `round` and `measured_pass` are None. `attempt` counts from 1: a
     retry is an entry of its own. `file` is relative to the sweep folder; None if the runner left
     nothing. `fidelity` compares the outputs on the device with the reference.
-    `runner_ns` is the life of the runner process, `host_ns` the whole launch as the host saw it.
+    `runner_ns` is the life of the runner process, `host_ns` the whole launch as the host saw it;
+    `cooled_seconds` is what the start gate waited before it. `power` is the source of power in the
+    energy pass, and `beside_file` holds what was recorded beside the runner, if anything was.
     """
 
     device: str
@@ -153,6 +177,10 @@ class LedgerEntry(_Model):
     started_unix: float | None = None
     host_ns: int | None = None
     runner_ns: int | None = None
+    cooled_seconds: float | None = None
+    validity: Validity | None = None
+    power: PowerSource | None = None
+    beside_file: str | None = None
 
 
 class ArtifactsFile(_Model):

@@ -131,7 +131,11 @@ class Model(_Section):
 
 
 class Measure(_Section):
-    """How one launch measures. Seconds and iterations are per launch."""
+    """How one launch measures. Seconds and iterations are per launch.
+
+    An energy launch works for `energy_seconds` between two baselines. An invalid launch is
+    repeated up to `retries` times; before each launch the device may cool for `cooldown_seconds`.
+    """
 
     passes: tuple[Pass, ...] = Field(("latency", "memory"), min_length=1)
     min_iterations: int = Field(50, ge=1)
@@ -141,6 +145,11 @@ class Measure(_Section):
     warmup_iterations: int = Field(5, ge=0)
     warmup_seconds: float = Field(0.2, ge=0)
     warm_loads: int = Field(3, ge=0, le=1000)
+    energy_seconds: float = Field(60.0, gt=0)
+    baseline_seconds: float = Field(15.0, gt=0)
+    energy_source: Literal["best", "rails", "gauge", "meter", "rapl"] = "best"
+    retries: int = Field(2, ge=0, le=20)
+    cooldown_seconds: float = Field(300.0, ge=0)
     delay_seconds: float = Field(0.0, ge=0)
     check_samples: int = Field(8, ge=1, le=64)
     min_sqnr_db: float | None = None
@@ -169,12 +178,14 @@ class DeviceSettings(_Section):
     """What is changed on phones while they are measured, and put back afterwards.
 
     `fixed_performance` (Android 11 and later) holds clocks at a point that can be sustained;
-    `governor` needs root.
+    `governor` needs root. `energy_charging` is how charging is kept from the energy pass, where the
+    source of power is the battery: "auto" takes the first of suspend, usb-port and by-hand that works.
     """
 
     stay_awake: bool = False
     fixed_performance: bool = False
     suspend_charging: bool = False
+    energy_charging: Literal["auto", "suspend", "usb-port", "by-hand", "as-is"] = "auto"
     governor: str | None = Field(None, pattern=r"^[a-z_]+$")
 
 

@@ -1,12 +1,14 @@
 """The record format: what a runner writes about one launch, and how the host reads it.
 
 A result is JSON Lines: `header` first, then `mark`, `actual`, `samples`, `operators`, `trace`,
-`output` and `error` records in the order things happened, and `end` last. `end` counts and
+`sampling`, `output` and `error` records in the order things happened, and `end` last. `end` counts and
 checksums every byte before it, so a file cut or changed at any byte is never taken for a
 short result: without a good `end`, the launch was interrupted and none of its numbers count.
 
 History of the format
     1   the first.
+    2   `trace` records are written, `sampling` says what they cost; jobs have probes, and there is an
+        energy pass.
 
 Times are CLOCK_MONOTONIC nanoseconds of the device, one clock for samples, marks and traces.
 Not here: what the host saw around a launch (`ledger.py`) and what is derived from samples.
@@ -28,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.errors import BadRecord
 from harness.job import Dtype, Job
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 Phase = Literal["cold_load", "warm_load", "first_inference", "warmup", "steady"]
 
@@ -125,8 +127,13 @@ class Actual(_Record):
 
 
 class Counters(_Record):
-    """What the process used over a loop of inferences (differences, not totals)."""
+    """What the process used over a loop of inferences (differences, not totals).
 
+    `iterations` counts the inferences: there may be fewer samples, evenly thinned, in the memory and
+    the energy pass, where room for all would cost memory.
+    """
+
+    iterations: int
     wall_ns: int
     cpu_ns: int
     voluntary_switches: int
@@ -163,13 +170,31 @@ class Operators(_Record):
 
 
 class Trace(_Record):
-    """A quantity followed over time."""
+    """A quantity followed over time. A reading that failed has no point in it: see `Sampling`."""
 
     type: Literal["trace"]
     name: str
     unit: str
     time_ns: list[int]
     values: list[float]
+
+
+class ProbeFailure(_Record):
+    """A channel that could not be read `count` times, and why, the last time."""
+
+    channel: str
+    count: int
+    reason: str
+
+
+class Sampling(_Record):
+    """What reading the job's probes cost: CPU and wall time of all readings, and what failed."""
+
+    type: Literal["sampling"]
+    reads: int
+    cpu_ns: int
+    wall_ns: int
+    failures: tuple[ProbeFailure, ...]
 
 
 class Output(_Record):
@@ -223,7 +248,7 @@ class End(_Record):
 
 
 AnyRecord = Annotated[
-    Header | Mark | Actual | Samples | Operators | Trace | Output | RunnerFault | End,
+    Header | Mark | Actual | Samples | Operators | Trace | Sampling | Output | RunnerFault | End,
     Field(discriminator="type"),
 ]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(AnyRecord)
@@ -246,6 +271,7 @@ class LaunchRecord:
     samples: dict[Phase, Samples]
     operators: Operators | None
     traces: tuple[Trace, ...]
+    sampling: Sampling | None
     outputs: tuple[Output, ...]
     error: RunnerFault | None
     end: End
@@ -258,6 +284,10 @@ class LaunchRecord:
     def mark(self, name: str) -> Mark | None:
         """Return the mark of that name, or None if the launch never reached it."""
         return next((mark for mark in self.marks if mark.name == name), None)
+
+    def trace(self, name: str) -> Trace | None:
+        """Return the trace of that name, or None if nothing was recorded."""
+        return next((trace for trace in self.traces if trace.name == name), None)
 
 
 def read_record(path: Path) -> LaunchRecord | Interrupted:
@@ -330,6 +360,9 @@ def _assemble(records: list[Any], name: str) -> LaunchRecord:
         if record.phase in samples or len(record.start_ns) != len(record.duration_ns):
             raise BadRecord(f"{name} has uneven or repeated samples for {record.phase}")
         samples[record.phase] = record
+    for trace in every(Trace):
+        if len(trace.time_ns) != len(trace.values):
+            raise BadRecord(f"{name} has an uneven trace of {trace.name}")
     return LaunchRecord(
         header=headers[0],
         marks=tuple(every(Mark)),
@@ -337,6 +370,7 @@ def _assemble(records: list[Any], name: str) -> LaunchRecord:
         samples=samples,
         operators=next(iter(every(Operators)), None),
         traces=tuple(every(Trace)),
+        sampling=next(iter(every(Sampling)), None),
         outputs=tuple(every(Output)),
         error=next(iter(errors), None),
         end=ends[0],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from harness.devices.base import JobExit, JobResult, JobStatus
 from harness.errors import CommandFailed
-from harness.job import Job
+from harness.job import Job, Pass, Probe
 from harness.ledger import Conditions, DeviceInfo
 from harness.plan import DeviceSettings
+from harness.power import PowerSource, Recorder
 from harness.records import (
     RECORD_VERSION,
     Clock,
@@ -161,6 +162,18 @@ class FakeDevice:
 
     def resolve_cores(self, affinity: str) -> tuple[int, ...]:
         return (0,)
+
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:
+        """Return what can be read here while a launch of that pass runs."""
+        return ()
+
+    def power_sources(self) -> Sequence[PowerSource]:
+        """Return the sources of power, the best first."""
+        return ()
+
+    def recorder(self, source: PowerSource) -> Recorder | None:
+        """Return what records a source beside a launch."""
+        return None
 
     def stage(self, path: Path, sha256: str) -> str:
         return str(path)

@@ -479,6 +479,7 @@ def _samples(
         start_ns=starts.astype(int).tolist(),
         duration_ns=durations.tolist(),
         counters=Counters(
+            iterations=len(durations),
             wall_ns=wall_ns,
             cpu_ns=int(wall_ns * 0.99),
             voluntary_switches=3,

@@ -45,9 +45,10 @@ from harness.errors import (
     HarnessError,
     NotSupported,
 )
-from harness.job import Job
+from harness.job import Job, Pass, Probe
 from harness.ledger import Conditions, DeviceInfo
 from harness.plan import DeviceSettings
+from harness.power import PowerSource, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
@@ -180,6 +181,18 @@ class AndroidPhone:
                 'Use affinity "all", or name cores by their numbers.',
             )
         return cores
+
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:  # noqa: ARG002
+        """Return what can be read here while a launch of that pass runs."""
+        return ()
+
+    def power_sources(self) -> Sequence[PowerSource]:
+        """Return the sources of power, the best first."""
+        return ()
+
+    def recorder(self, source: PowerSource) -> Recorder | None:  # noqa: ARG002
+        """Return what records a source beside a launch."""
+        return None
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the phone's store, verified there by its hash, unless it is there."""

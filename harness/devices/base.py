@@ -15,9 +15,10 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.job import Job
+from harness.job import Job, Pass, Probe
 from harness.ledger import Conditions, DeviceInfo
 from harness.plan import DeviceSettings
+from harness.power import PowerSource, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
@@ -85,6 +86,18 @@ class Device(Protocol):
 
     def resolve_cores(self, affinity: str) -> tuple[int, ...]:
         """Return the cores that "big" or "little" names; NotSupported if it has no such groups."""
+
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:
+        """Return what can be read here while a launch of that pass runs: memory, clocks, heat.
+
+        What this device does not let be read is not among them. Power is not: see below.
+        """
+
+    def power_sources(self) -> Sequence[PowerSource]:
+        """Return the device's sources of power, the best first; those that cannot be used say why."""
+
+    def recorder(self, source: PowerSource) -> Recorder | None:
+        """Return what records this source beside a launch; None if the runner samples it itself."""
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the device, unless a file of that hash is there; return its path."""

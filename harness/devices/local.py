@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,9 +24,10 @@ from harness.cache import cache_folder
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.devices.processes import start_ticks
 from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, NotSupported, StorageError
-from harness.job import Job
+from harness.job import Job, Pass, Probe
 from harness.ledger import Conditions, DeviceInfo, write_whole
 from harness.plan import DeviceSettings
+from harness.power import PowerSource, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
@@ -95,6 +96,18 @@ class LocalDevice:
             )
         wanted = (max if affinity == "big" else min)(clocks.values())
         return tuple(number for number, khz in clocks.items() if khz == wanted)
+
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:  # noqa: ARG002
+        """Return what can be read here while a launch of that pass runs."""
+        return ()
+
+    def power_sources(self) -> Sequence[PowerSource]:
+        """Return the sources of power, the best first."""
+        return ()
+
+    def recorder(self, source: PowerSource) -> Recorder | None:  # noqa: ARG002
+        """Return what records a source beside a launch."""
+        return None
 
     def stage(self, path: Path, sha256: str) -> str:  # noqa: ARG002 - the file is here already
         """Return the file's own path: nothing has to be sent."""
