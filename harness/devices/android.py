@@ -31,6 +31,7 @@ from pathlib import Path
 
 from harness.devices import android_facts as facts
 from harness.devices import android_scripts as scripts
+from harness.devices import probes
 from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
 from harness.devices.android_scripts import ROOT
 from harness.devices.android_settings import wanted_changes
@@ -130,6 +131,7 @@ class AndroidPhone:
         self._given_up = self._measuring = False
         self._settings = DeviceSettings()
         self._forgotten: list[str] = []
+        self._readable: probes.Readable | None = None
         self._closed = threading.Event()
         if not self._is_back(time.monotonic() + self._timing.patience_seconds, None):
             raise DeviceLost(f"{serial} does not finish booting", "Look at its screen.")
@@ -182,9 +184,12 @@ class AndroidPhone:
             )
         return cores
 
-    def probes(self, measured_pass: Pass) -> Sequence[Probe]:  # noqa: ARG002
-        """Return what can be read here while a launch of that pass runs."""
-        return ()
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:
+        """Return what the phone lets be read while a launch of that pass runs."""
+        if self._readable is None:
+            answer = self._shell(facts.ask(probes.ASK) + "\ntrue").text
+            self._readable = probes.parse_readable(facts.sections(answer))
+        return probes.make_probes(self._readable, measured_pass)
 
     def power_sources(self) -> Sequence[PowerSource]:
         """Return the sources of power, the best first."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.cache import cache_folder
+from harness.devices import probes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.devices.processes import start_ticks
 from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, NotSupported, StorageError
@@ -77,6 +78,7 @@ class LocalDevice:
             ) from error
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self.info = _identify()
+        self._readable = _find_readable()
 
     def conditions(self) -> Conditions:
         """Read load, free memory, temperature and clocks, as far as this computer tells them."""
@@ -97,9 +99,9 @@ class LocalDevice:
         wanted = (max if affinity == "big" else min)(clocks.values())
         return tuple(number for number, khz in clocks.items() if khz == wanted)
 
-    def probes(self, measured_pass: Pass) -> Sequence[Probe]:  # noqa: ARG002
-        """Return what can be read here while a launch of that pass runs."""
-        return ()
+    def probes(self, measured_pass: Pass) -> Sequence[Probe]:
+        """Return what this computer lets be read while a launch of that pass runs."""
+        return probes.make_probes(self._readable, measured_pass)
 
     def power_sources(self) -> Sequence[PowerSource]:
         """Return the sources of power, the best first."""
@@ -248,6 +250,20 @@ def read_conditions() -> Conditions:
         clocks_khz=tuple(c for c in clocks if c is not None) or None,
         governor=_read(cpufreq[0] / "scaling_governor", str.strip) if cpufreq else None,
     )
+
+
+def _find_readable() -> probes.Readable:
+    """Return which of the kernel's files this computer lets be read."""
+    cores = [core for core in Path(probes.CPU).glob("cpu[0-9]*") if core.is_dir()]
+    files = [Path(probes.STAT), *(core / file for core in cores for file in probes.CORE_FILES)]
+    zones = [
+        probes.Zone(zone.name, name, millidegrees)
+        for zone in Path(probes.ZONES).glob("thermal_zone[0-9]*")
+        if (name := _read(zone / "type", str.strip)) is not None
+        and (millidegrees := _read(zone / "temp", int)) is not None
+    ]
+    readable = frozenset(str(file) for file in files if _read(file, str.strip) is not None)
+    return probes.Readable(readable, tuple(zones))
 
 
 def _take_lock(path: Path, purpose: str) -> io.TextIOWrapper:
