@@ -18,7 +18,7 @@ Dtype = Literal[
 ]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Pass = Literal["latency", "memory", "energy", "profile"]
-Reading = Literal["number", "time_in_state", "cpu_busy"]
+Reading = Literal["number", "time_in_state", "cpu_busy", "charging"]
 
 DTYPE_BYTES: dict[Dtype, int] = {
     "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
@@ -73,7 +73,8 @@ class Probe(_Strict):
     `reading` says how text becomes a value: "number": as the channels say, times their scale;
     "time_in_state": cpufreq's lines of "KHZ TICKS" become kilocycles since boot (the sum of KHZ x
     seconds); "cpu_busy": the first line of /proc/stat becomes the ns that all cores were busy since
-    boot. The latter two have one channel.
+    boot; "charging": a power_supply's status becomes 0 if it is Discharging, else 1, for a battery
+    that is full, or not charging though plugged, gives nothing either. These three have one channel.
     """
 
     file: str | None = None

@@ -29,6 +29,7 @@ constexpr std::array<DtypeFacts, 10> kDtypes = {{{"float32", 4},
                                                  {"uint8", 1},
                                                  {"bool", 1}}};
 
+constexpr double kLeastPeriod = 0.001;  // seconds: a sampler must leave time to what it watches
 constexpr int64_t kMostIterations = 1000000;  // sample buffers are allocated for all of them
 
 [[noreturn]] void refuse(const std::string& key, const std::string& problem) {
@@ -172,8 +173,84 @@ Loop parse_loop(const Json& value, const std::string& path) {
 Pass parse_pass(const std::string& text) {
   if (text == "latency") return Pass::kLatency;
   if (text == "memory") return Pass::kMemory;
+  if (text == "energy") return Pass::kEnergy;
   if (text == "profile") return Pass::kProfile;
   refuse("measured_pass", "is not a known pass: " + text);
+}
+
+Reading parse_reading(const std::string& text, const std::string& name) {
+  if (text == "number") return Reading::kNumber;
+  if (text == "time_in_state") return Reading::kTimeInState;
+  if (text == "cpu_busy") return Reading::kCpuBusy;
+  if (text == "charging") return Reading::kCharging;
+  refuse(name, "is not a known reading: " + text);
+}
+
+Channel parse_channel(const Json& value, const std::string& path) {
+  Fields fields(value, path);
+  Channel channel;
+  channel.name = fields.text("name");
+  channel.unit = fields.text("unit");
+  channel.after = fields.text("after");
+  channel.scale = fields.number("scale");
+  fields.done();
+  return channel;
+}
+
+std::vector<Channel> parse_channels(const Json& list, const std::string& path) {
+  std::vector<Channel> channels;
+  for (const Json& value : Fields::as_list(list, path)) {
+    channels.push_back(parse_channel(value, path + "[" + std::to_string(channels.size()) + "]"));
+  }
+  return channels;
+}
+
+std::vector<std::string> parse_command(const Json& value, const std::string& path) {
+  std::vector<std::string> words;
+  if (value.is_null()) return words;
+  for (const Json& word : Fields::as_list(value, path)) {
+    words.push_back(Fields::as_text(word, path));
+  }
+  if (words.empty()) refuse(path, "has no words");
+  return words;
+}
+
+Probe parse_probe(const Json& value, const std::string& path) {
+  Fields fields(value, path);
+  Probe probe;
+  probe.file = fields.optional_text("file");
+  probe.command = parse_command(fields.any("command"), fields.name("command"));
+  if (!fields.any("period_seconds").is_null()) {
+    probe.period_seconds = fields.seconds("period_seconds");
+    if (*probe.period_seconds < kLeastPeriod) {
+      refuse(fields.name("period_seconds"), "must be 0.001 at least");
+    }
+  }
+  probe.reading = parse_reading(fields.text("reading"), fields.name("reading"));
+  probe.channels = parse_channels(fields.any("channels"), fields.name("channels"));
+  fields.done();
+  if (probe.file.has_value() != probe.command.empty()) {
+    refuse(path, "must name either a file or a command");
+  }
+  if (probe.channels.empty()) refuse(fields.name("channels"), "names no channel");
+  if (probe.reading != Reading::kNumber && probe.channels.size() != 1) {
+    refuse(fields.name("channels"), "must name one channel for this reading");
+  }
+  return probe;
+}
+
+std::vector<Probe> parse_probes(const Json& list) {
+  std::vector<Probe> probes;
+  std::set<std::string> names;
+  for (const Json& value : Fields::as_list(list, "probes")) {
+    probes.push_back(parse_probe(value, "probes[" + std::to_string(probes.size()) + "]"));
+    for (const Channel& channel : probes.back().channels) {
+      if (!names.insert(channel.name).second) {
+        refuse("probes", "name the channel " + channel.name + " twice");
+      }
+    }
+  }
+  return probes;
 }
 
 bool parse_memory_format(const std::string& text) {
@@ -232,6 +309,8 @@ Job parse_job(const std::string& text) {
   job.warmup = parse_loop(fields.any("warmup"), "warmup");
   job.steady = parse_loop(fields.any("steady"), "steady");
   job.delay_seconds = fields.seconds("delay_seconds");
+  job.baseline_seconds = fields.seconds("baseline_seconds");
+  job.probes = parse_probes(fields.any("probes"));
   fields.done();
   job.as_asked = content;
   return job;

@@ -12,7 +12,7 @@ namespace phonebench {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kJobVersion = 1;
+constexpr int kJobVersion = 2;
 
 enum class Dtype {
   kFloat32,
@@ -29,7 +29,10 @@ enum class Dtype {
 const char* dtype_name(Dtype dtype);
 size_t dtype_bytes(Dtype dtype);
 
-enum class Pass { kLatency, kMemory, kProfile };
+enum class Pass { kLatency, kMemory, kEnergy, kProfile };
+
+// How the text that a probe reads becomes a value.
+enum class Reading { kNumber, kTimeInState, kCpuBusy, kCharging };
 
 struct TensorSource {
   std::vector<int64_t> shape;
@@ -48,6 +51,23 @@ struct Loop {
   double max_seconds;
 };
 
+// One quantity in what a probe reads: the number that follows `after`.
+struct Channel {
+  std::string name;
+  std::string unit;
+  std::string after;
+  double scale;
+};
+
+// Something to read while the launch runs: a file, or what a command prints.
+struct Probe {
+  std::optional<std::string> file;
+  std::vector<std::string> command;
+  std::optional<double> period_seconds;  // none: read at marks
+  Reading reading;
+  std::vector<Channel> channels;
+};
+
 struct Job {
   std::string launch;
   std::string engine;
@@ -64,6 +84,8 @@ struct Job {
   Loop warmup;
   Loop steady;
   double delay_seconds;
+  double baseline_seconds;
+  std::vector<Probe> probes;
   Json as_asked;  // the file's own content, for the header
 };
 

@@ -43,7 +43,8 @@ Json Samples::record(const char* phase, const Counters* counters) const {
                  {"duration_ns", as_list(duration_ns_.get(), count_)},
                  {"counters", nullptr}};
   if (counters != nullptr) {
-    record["counters"] = {{"wall_ns", counters->wall_ns},
+    record["counters"] = {{"iterations", count_},
+                          {"wall_ns", counters->wall_ns},
                           {"cpu_ns", counters->cpu_ns},
                           {"voluntary_switches", counters->voluntary_switches},
                           {"involuntary_switches", counters->involuntary_switches},

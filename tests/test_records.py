@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness import records
 from harness.errors import BadRecord
 from harness.inputs import generate
-from harness.job import Job, Loop, TensorSource
+from harness.job import Channel, Job, Loop, Probe, TensorSource
 from harness.records import Interrupted, LaunchRecord, parse_record, read_record
 from tests.conftest import require_tool
 
@@ -83,11 +83,14 @@ def test_a_whole_result_is_read_with_everything_in_it() -> None:
     assert record.durations_ns("cold_load").tolist() == []
     assert record.samples["steady"].counters is not None
     assert record.samples["steady"].counters.minor_faults == 3
+    assert record.samples["steady"].counters.iterations == 3
     assert record.actual is not None
     assert record.actual.affinity == (4, 5)
     assert record.operators is not None
     assert record.operators.operators[0].name == "aten::linear"
     assert record.traces[0].values == [31.5, 32.25]
+    assert record.sampling is not None
+    assert record.sampling.failures[0].reason == "Permission denied"
     mark = record.mark("steady_done")
     assert mark is not None
     assert mark.pss_bytes == 90 << 20
@@ -173,8 +176,8 @@ def test_random_bytes_are_never_a_result(content: bytes) -> None:
 
 
 def test_a_result_of_another_version_is_refused_and_says_which() -> None:
-    content = WHOLE["ok"].replace(b'"record_version":1', b'"record_version":7', 1)
-    with pytest.raises(BadRecord, match="record version 7; this phonebench reads version 1"):
+    content = WHOLE["ok"].replace(b'"record_version":2', b'"record_version":7', 1)
+    with pytest.raises(BadRecord, match="record version 7; this phonebench reads version 2"):
         parse_record(with_end(body_of(content)), "newer.jsonl")
 
 
@@ -215,10 +218,10 @@ def test_an_output_whose_bytes_do_not_fill_its_shape_is_refused() -> None:
 def test_the_documentation_names_every_record_and_every_field() -> None:
     text = (RUNNER_CORE.parent / "docs" / "record-format.md").read_text()
     models = (
-        Job, TensorSource, Loop, records.Header, records.Engine, records.Runner,
+        Job, TensorSource, Loop, Probe, Channel, records.Header, records.Engine, records.Runner,
         records.SeenDevice, records.Clock, records.Mark, records.Actual, records.Samples,
-        records.Counters, records.Operators, records.Operator, records.Trace, records.Output,
-        records.RunnerFault, records.End,
+        records.Counters, records.Operators, records.Operator, records.Trace, records.Sampling,
+        records.ProbeFailure, records.Output, records.RunnerFault, records.End,
     )  # fmt: skip
     undocumented = {
         f"{model.__name__}.{field}"

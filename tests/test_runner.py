@@ -578,7 +578,7 @@ def without(key: str) -> Callable[[dict[str, Any]], str]:
     [
         (lambda job: "{", "the job is not JSON"),
         (lambda job: "[]", "job_version is missing: this is not a job file"),
-        (changed(job_version=2), "job_version is 2; this runner takes 1"),
+        (changed(job_version=1), "job_version is 1; this runner takes 2"),
         (changed(colour="red"), "colour is not known to this runner"),
         (without("threads"), "threads is missing"),
         (changed(threads="two"), "threads must be an integer in [1, 1024]"),
@@ -624,7 +624,7 @@ def test_wrong_usage_has_an_exit_code_of_its_own_and_the_version_is_one_json_lin
     assert wrong.stderr.startswith("usage: ")
     version = subprocess.run([bench.pack.runner, "--version"], capture_output=True, check=True)
     facts = json.loads(version.stdout)
-    assert (facts["record_version"], facts["job_version"]) == (1, 1)
+    assert (facts["record_version"], facts["job_version"]) == (2, 2)
     assert facts["engine"]["name"] == "lite"
     assert torch.__version__.startswith(facts["engine"]["version"])
 

@@ -74,6 +74,12 @@ void write_ok(const std::string& path, const phonebench::Job& job) {
              {"unit", "celsius"},
              {"time_ns", {6000000, 7000000}},
              {"values", {31.5, 32.25}}});
+  out.write({{"type", "sampling"},
+             {"reads", 3},
+             {"cpu_ns", 90000},
+             {"wall_ns", 120000},
+             {"failures",
+              {{{"channel", "temperature"}, {"count", 1}, {"reason", "Permission denied"}}}}});
   const auto inputs = phonebench::make_inputs(job.inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
     // bfloat16 never leaves a runner: it is widened before.
