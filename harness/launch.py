@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -29,14 +31,17 @@ from harness.export.fidelity import compare, is_good_enough
 from harness.job import Job, Loop, Pass, TensorSource
 from harness.ledger import LaunchError, LedgerEntry, PlannedLaunch, Status
 from harness.plan import Case, Measure, Plan
-from harness.records import Interrupted, LaunchRecord, parse_record
+from harness.power import PowerSource, Recorder
+from harness.records import Interrupted, LaunchRecord, Trace, parse_record
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
 # Loading may take minutes on a slow phone; the loops have limits of their own.
 _PATIENCE_SECONDS = 120.0
-# Memory needs few inferences: its marks lie between phases. A profile needs enough to average.
-_SHORT_LOOP_ITERATIONS: dict[Pass, int] = {"memory": 10, "profile": 20}
+# A profile needs no more inferences than it takes to average.
+_PROFILE_ITERATIONS = 20
+# The energy pass works for a time, however many inferences that is: the most that a job can ask for.
+_MOST_ITERATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -59,35 +64,48 @@ class Order:
 
 @dataclass(frozen=True)
 class Finished:
-    """A launch that ended: the host's account of it, and the runner's record (None: nothing)."""
+    """A launch that ended: the host's account of it, the runner's record (None: nothing), and what
+    was recorded beside it.
+    """
 
     entry: LedgerEntry
     record: bytes | None
+    beside: tuple[Trace, ...] = ()
 
 
 def run_launch(
-    device: Device, pack: RuntimePack, order: Order, stop: Stop, *, known: bool = False
+    device: Device,
+    pack: RuntimePack,
+    order: Order,
+    stop: Stop,
+    *,
+    known: bool = False,
+    power: PowerSource | None = None,
+    recorder: Recorder | None = None,
 ) -> Finished:
     """Run one launch to its end, or take up again one that an earlier host started.
 
     A job of that name that is on the device already is taken up (`known`), not started. What it
     leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. Raises DeviceError, after which the job may still run or have ended, and Stopped
-    with the job killed, unless it had ended by itself just before.
+    result is safe. `power` is the source in the energy pass; `recorder` records it beside the runner,
+    and its trouble never ends the launch. Raises DeviceError, after which the job may still run or
+    have ended, and Stopped with the job killed, unless it had ended by itself just before.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
     before = after = None
     result, status = JobResult(None, ""), JobStatus("absent")
     problem: RunnerTimeout | NotSupported | None = None
+    beside = _Beside(recorder, known=known)
     try:
         before = device.conditions()
-        if not known:
-            device.start(make_job(device, order), pack)
-        try:
-            status = _wait(device, order, stop)
-        except Stopped:
-            if not _is_whole(device.fetch(order.key), order):
-                raise
+        with beside:
+            if not known:
+                device.start(make_job(device, order, power), pack)
+            try:
+                status = _wait(device, order, stop)
+            except Stopped:
+                if not _is_whole(device.fetch(order.key), order):
+                    raise
         result = device.fetch(order.key)
         after = device.conditions()
     except (RunnerTimeout, NotSupported) as error:
@@ -109,16 +127,62 @@ def run_launch(
         started_unix=started_unix,
         host_ns=time.monotonic_ns() - started_ns,
         runner_ns=status.exit.end_ns - status.exit.start_ns if status.exit else None,
+        power=power,
+        beside_error=beside.error,
     )
-    return Finished(entry, result.record)
+    return Finished(entry, result.record, beside.traces)
+
+
+class _Beside:
+    """What a recorder records while a launch runs. Its trouble is kept, and never raised."""
+
+    def __init__(self, recorder: Recorder | None, *, known: bool) -> None:
+        self.traces: tuple[Trace, ...] = ()
+        self.error: LaunchError | None = None
+        self._recorder = None if known else recorder
+        if known and recorder is not None:
+            self.error = LaunchError(
+                kind="DeviceError", message="the launch was taken up when it ran already"
+            )
+
+    def __enter__(self) -> Self:
+        if self._recorder is not None:
+            try:
+                self._recorder.start()
+            except HarnessError as error:
+                self.error, self._recorder = as_launch_error(error), None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._recorder is not None:
+            try:
+                self.traces = self._recorder.stop()
+            except HarnessError as trouble:
+                self.error = as_launch_error(trouble)
+
+
+def failed_entry(device: str, order: Order, error: HarnessError) -> LedgerEntry:
+    """Make the entry of a launch that was not started, because it cannot be."""
+    return _entry_without_result(device, order, "failed", as_launch_error(error))
 
 
 def interrupted_entry(device: str, order: Order, error: LaunchError) -> LedgerEntry:
     """Make the entry of a launch that was cut short; a resumed sweep runs it again."""
+    return _entry_without_result(device, order, "interrupted", error)
+
+
+def _entry_without_result(
+    device: str, order: Order, status: Status, error: LaunchError
+) -> LedgerEntry:
     return LedgerEntry(
         device=device,
         case=order.case.id,
-        status="interrupted",
+        status=status,
         index=order.planned.index,
         round=order.planned.round,
         measured_pass=order.planned.measured_pass,
@@ -139,8 +203,8 @@ def stage_files(device: Device, order: Order) -> tuple[str, str]:
     )
 
 
-def make_job(device: Device, order: Order) -> Job:
-    """Write the launch's job, in the device's own paths."""
+def make_job(device: Device, order: Order, power: PowerSource | None = None) -> Job:
+    """Write the launch's job, in the device's own paths; `power` is sampled by it where it can be."""
     measure, case = order.plan.measure, order.case
     model, manifest, measured_pass = (
         order.model,
@@ -170,9 +234,11 @@ def make_job(device: Device, order: Order) -> Job:
         inputs=checks[0],
         checks=checks,
         warm_loads=measure.warm_loads if measured_pass == "latency" else 0,
-        warmup=_warmup(measure, measured_pass),
+        warmup=_warmup(measure),
         steady=_steady(measure, measured_pass),
         delay_seconds=measure.delay_seconds,
+        baseline_seconds=measure.baseline_seconds if measured_pass == "energy" else 0.0,
+        probes=(*device.probes(measured_pass), *(power.probes if power is not None else ())),
     )
 
 
@@ -194,29 +260,44 @@ def parse_cores(affinity: str) -> tuple[int, ...]:
     return tuple(sorted(cores))
 
 
-def _warmup(measure: Measure, measured_pass: Pass) -> Loop:
-    idle = measured_pass == "memory"
+def _warmup(measure: Measure) -> Loop:
     return Loop(
-        min_iterations=0 if idle else measure.warmup_iterations,
-        min_seconds=0.0 if idle else measure.warmup_seconds,
+        min_iterations=measure.warmup_iterations,
+        min_seconds=measure.warmup_seconds,
         max_iterations=measure.max_iterations,
         max_seconds=measure.max_seconds,
     )
 
 
 def _steady(measure: Measure, measured_pass: Pass) -> Loop:
-    short = _SHORT_LOOP_ITERATIONS.get(measured_pass)
+    if measured_pass == "energy":
+        return Loop(
+            min_iterations=1,
+            min_seconds=measure.energy_seconds,
+            max_iterations=_MOST_ITERATIONS,
+            max_seconds=measure.energy_seconds,
+        )
+    profile = measured_pass == "profile"
+    iterations = measure.min_iterations
     return Loop(
-        min_iterations=min(short or measure.min_iterations, measure.min_iterations),
-        min_seconds=0.0 if short else measure.min_seconds,
+        min_iterations=min(_PROFILE_ITERATIONS, iterations) if profile else iterations,
+        min_seconds=0.0 if profile else measure.min_seconds,
         max_iterations=measure.max_iterations,
         max_seconds=measure.max_seconds,
     )
 
 
-def _wait(device: Device, order: Order, stop: Stop) -> JobStatus:
+def longest_seconds(order: Order) -> float:
+    """Return after how long a launch that is still busy is killed."""
     measure = order.plan.measure
     limit = measure.timeout_seconds or _PATIENCE_SECONDS + 2 * measure.max_seconds
+    if order.planned.measured_pass == "energy":
+        limit += measure.energy_seconds + 2 * measure.baseline_seconds
+    return limit
+
+
+def _wait(device: Device, order: Order, stop: Stop) -> JobStatus:
+    limit = longest_seconds(order)
     try:
         status = device.wait(order.key, limit, stop)
         if stop.is_set() and status.state == "running":

@@ -158,7 +158,8 @@ class LedgerEntry(_Model):
     nothing. `fidelity` compares the outputs on the device with the reference.
     `runner_ns` is the life of the runner process, `host_ns` the whole launch as the host saw it;
     `cooled_seconds` is what the start gate waited before it. `power` is the source of power in the
-    energy pass, and `beside_file` holds what was recorded beside the runner, if anything was.
+    energy pass, and `beside_file` holds what was recorded beside the runner, if anything was;
+    `beside_error` says why that recording failed.
     """
 
     device: str
@@ -181,6 +182,7 @@ class LedgerEntry(_Model):
     validity: Validity | None = None
     power: PowerSource | None = None
     beside_file: str | None = None
+    beside_error: LaunchError | None = None
 
 
 class ArtifactsFile(_Model):

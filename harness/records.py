@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -317,6 +318,37 @@ def parse_record(content: bytes, name: str) -> LaunchRecord | Interrupted:
             "The launch has to be measured again; check the storage and the cable.",
         )
     return _assemble([_parse_line(line, name, n) for n, line in enumerate(lines, 1)], name)
+
+
+def write_beside(traces: Sequence[Trace]) -> bytes:
+    """Return traces that were recorded beside a launch, as a file: one a line, and an end record."""
+    body = b"".join(trace.model_dump_json().encode() + b"\n" for trace in traces)
+    time_ns = max((trace.time_ns[-1] for trace in traces if trace.time_ns), default=0)
+    end = End(
+        type="end",
+        status="ok",
+        time_ns=time_ns,
+        records=len(traces) + 1,
+        bytes=len(body),
+        crc32=zlib.crc32(body),
+    )
+    return body + end.model_dump_json().encode() + b"\n"
+
+
+def read_beside(path: Path) -> tuple[Trace, ...]:
+    """Read what `write_beside` made. Raises BadRecord for a file that was cut or changed."""
+    content = path.read_bytes()
+    body, _, last = content.removesuffix(b"\n").rpartition(b"\n")
+    body += b"\n" if body else b""
+    end = _parse_line(last, path.name, 0, cut_is_fine=True)
+    if not isinstance(end, End) or (end.bytes, end.crc32) != (len(body), zlib.crc32(body)):
+        raise BadRecord(
+            f"{path.name} is cut short or was changed: its checksum does not match",
+            "What was recorded beside this launch is lost; the launch has to be measured again.",
+        )
+    lines = body.split(b"\n")[:-1]
+    records = [_parse_line(line, path.name, number) for number, line in enumerate(lines, 1)]
+    return tuple(record for record in records if isinstance(record, Trace))
 
 
 def _check_version(first_line: bytes, name: str) -> None:
