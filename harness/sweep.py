@@ -43,30 +43,40 @@ from harness.plan import Plan, slug
 from harness.stop import Stop
 from harness.visit import Tools, measure, missing_launches, prepare
 
-# Memory repeats well, and a profile is there to explain: neither needs every round.
-PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "profile": 1}
+# Memory and energy repeat well, and a profile is there to explain: none needs every round.
+PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "energy": 3, "profile": 1}
 
 
 Findings = Mapping[str, tuple[DeviceFinding, ...]]
 
 
 def schedule(plan: Plan, device: str) -> tuple[PlannedLaunch, ...]:
-    """Return every launch on one device in the order it will run: seeded, round by round."""
-    cases = [case.id for case in plan.cases()]
-    launches: list[PlannedLaunch] = []
+    """Return every launch on one device in the order it will run: seeded, round by round.
+
+    Energy comes after all else: it heats the device for minutes, and may need its cable unplugged.
+    """
+    passes = plan.measure.passes
+    first = _rounds(plan, [p for p in passes if p != "energy"], f"{plan.plan.seed}/{device}")
+    last = _rounds(plan, [p for p in passes if p == "energy"], f"{plan.plan.seed}/{device}/energy")
+    return tuple(
+        PlannedLaunch(index=index, round=number, case=case, measured_pass=measured_pass)
+        for index, (number, case, measured_pass) in enumerate([*first, *last], 1)
+    )
+
+
+def _rounds(plan: Plan, passes: Sequence[Pass], seed: str) -> list[tuple[int, str, Pass]]:
+    """Return round, case and pass of every launch of these passes, each round in its own order."""
+    launches = []
     for number in range(1, plan.plan.rounds + 1):
         wanted = [
-            (case, measured_pass)
-            for measured_pass in plan.measure.passes
+            (number, case.id, measured_pass)
+            for measured_pass in passes
             if number <= PASS_ROUNDS.get(measured_pass, number)
-            for case in cases
+            for case in plan.cases()
         ]
-        random.Random(f"{plan.plan.seed}/{device}/{number}").shuffle(wanted)
-        launches += [
-            PlannedLaunch(index=index, round=number, case=case, measured_pass=measured_pass)
-            for index, (case, measured_pass) in enumerate(wanted, len(launches) + 1)
-        ]
-    return tuple(launches)
+        random.Random(f"{seed}/{number}").shuffle(wanted)
+        launches += wanted
+    return launches
 
 
 def estimate_seconds(plan: Plan) -> float:
@@ -74,7 +84,8 @@ def estimate_seconds(plan: Plan) -> float:
     measure = plan.measure
     busy: dict[Pass, float] = {
         "latency": measure.warmup_seconds + measure.min_seconds,
-        "memory": 0.2,
+        "memory": measure.warmup_seconds + measure.min_seconds,
+        "energy": measure.warmup_seconds + measure.energy_seconds + 2 * measure.baseline_seconds,
         "profile": measure.warmup_seconds + 0.5,
     }
     launches = schedule(plan, plan.plan.devices[0])

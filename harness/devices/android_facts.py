@@ -32,6 +32,7 @@ CONDITIONS = {
     "battery": "dumpsys battery",
     "thermal": "dumpsys thermalservice",
     "clocks": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "limits": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq",
     "governor": "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
 }
 
@@ -123,19 +124,24 @@ def parse_conditions(answer: str, unix: float) -> Conditions:
     found = sections(answer)
     battery = parse_battery(found.get("battery", ""))
     thermal = parse_thermal(found.get("thermal", ""))
-    clocks = tuple(int(word) for word in found.get("clocks", "").split() if word.isdigit())
     load = re.match(r"[\d.]+", found.get("load", ""))
     return Conditions(
         unix=unix,
         load_1min=float(load.group()) if load else None,
         memory_available_bytes=parse_meminfo(found.get("memory", ""), "MemAvailable"),
         temperature_celsius=thermal.skin_celsius or battery.temperature_celsius,
-        clocks_khz=clocks or None,
+        clocks_khz=_parse_clocks(found.get("clocks", "")),
+        clock_limits_khz=_parse_clocks(found.get("limits", "")),
         governor=found.get("governor", "").strip() or None,
         battery_percent=battery.percent,
         charging=battery.charging,
         thermal_status=thermal.status,
     )
+
+
+def _parse_clocks(text: str) -> tuple[int, ...] | None:
+    """Read one clock a core; None where the phone tells none."""
+    return tuple(int(word) for word in text.split() if word.isdigit()) or None
 
 
 def parse_meminfo(text: str, key: str) -> int | None:

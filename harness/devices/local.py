@@ -241,13 +241,18 @@ def read_conditions() -> Conditions:
     cpufreq = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"), key=_cpu_number)
     zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
     temperatures = [value for zone in zones if (value := _read(zone, _millidegrees)) is not None]
-    clocks = [_read(core / "scaling_cur_freq", int) for core in cpufreq]
+
+    def clocks(name: str) -> tuple[int, ...] | None:
+        found = (_read(core / name, int) for core in cpufreq)
+        return tuple(khz for khz in found if khz is not None) or None
+
     return Conditions(
         unix=time.time(),
         load_1min=_read(Path("/proc/loadavg"), lambda text: float(text.split()[0])),
         memory_available_bytes=_read(Path("/proc/meminfo"), _meminfo("MemAvailable")),
         temperature_celsius=max(temperatures, default=None),
-        clocks_khz=tuple(c for c in clocks if c is not None) or None,
+        clocks_khz=clocks("scaling_cur_freq"),
+        clock_limits_khz=clocks("scaling_max_freq"),
         governor=_read(cpufreq[0] / "scaling_governor", str.strip) if cpufreq else None,
     )
 
