@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,12 @@ from harness.ledger import (
     LaunchError,
     LedgerEntry,
     PlannedLaunch,
+    Reason,
     SweepFile,
+    Validity,
 )
 from harness.plan import Case, Plan, make_plan, slug
+from harness.power import CURRENT, METER_POWER, RAPL_ENERGY, VOLTAGE, Calibration, PowerSource
 from harness.records import (
     RECORD_VERSION,
     Actual,
@@ -43,7 +47,9 @@ from harness.records import (
     Phase,
     Runner,
     Samples,
+    Sampling,
     SeenDevice,
+    Trace,
 )
 
 CREATED_UNIX = 1_760_000_000.0
@@ -58,6 +64,13 @@ SPEEDUP = {
 }
 SHRINKING = {"int8-dynamic": 0.6, "int8-static": 0.27, "fp16": 0.5, "prune-channels-50": 0.3}
 ACCURACY = {"int8-dynamic": 0.978, "int8-static": 0.969, "prune-channels-50": 0.931}
+
+
+GaugeTrouble = Literal["nothing", "constant", "recalibrated", "other source", "no idle to tell"]
+
+IDLE_WATTS = 0.8
+NET_WATTS = 2.5
+BASELINE_SECONDS, BLOCK_SECONDS = 15, 60
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,14 @@ class Shape:
     outputs_are_wrong: bool = False
     operator_names: tuple[str, ...] = ()
     note: str = "2 of 5 layers are quantized"
+    gauge_trouble: GaugeTrouble | None = None
+    gauge_name: str = "fuel gauge (/sys/class/power_supply/battery)"
+    energy_is_refused: bool = False
+    leak_bytes_per_inference: float = 0.0
+    not_valid_every: int = 0
+    zone_names: tuple[str, ...] = ("skin", "battery", "cpu-1-0-usr")
+    cores_followed: int = 8
+    sampling_share: float = 0.001
     seed: int = 7
 
 
@@ -314,20 +335,30 @@ def _run(
 ) -> LedgerEntry:
     started_unix = CREATED_UNIX + 60 + 2.5 * launch.index
     local = device.kind == "local"
+    power = None
+    if launch.measured_pass == "energy":
+        power = make_source(shape, device, launch)
     conditions = Conditions(
         unix=started_unix,
         load_1min=shape.load_1min + 0.05 * float(rng.random()),
         memory_available_bytes=5_000 * MEGABYTE,
         temperature_celsius=None if local else 31.0 + 0.02 * launch.index,
         clocks_khz=(2_800_000,) * device.cores if shape.clocks_are_known else None,
+        clock_limits_khz=None if local else (2_800_000,) * device.cores,
         governor=shape.governor,
     )
     entry = LedgerEntry(
         device=device.id, case=case.id, status="ok", index=launch.index, round=launch.round,
         measured_pass=launch.measured_pass, fidelity=_fidelity(case.variant.recipe),
         before=conditions, after=conditions, started_unix=started_unix,
-        host_ns=2_400_000_000, runner_ns=2_370_000_000,
+        host_ns=2_400_000_000, runner_ns=2_370_000_000, power=power,
+        cooled_seconds=None if local else 4.0 * (launch.index % 3),
+        validity=_validity(shape, launch, case),
     )  # fmt: skip
+    if shape.energy_is_refused and launch.measured_pass == "energy":
+        return entry.model_copy(update={"status": "failed", "fidelity": None, "power": None, "error":
+            LaunchError(kind="EnergyRefused", message="the fuel gauge is not calibrated",
+                        advice="Calibrate it: `phonebench calibrate phone-1`.")})  # fmt: skip
     if shape.troubles and launch.index == 5:
         return entry.model_copy(update={"status": "interrupted", "fidelity": None, "error":
             LaunchError(kind="RunnerCrashed", message="the runner was killed by signal 9")})  # fmt: skip
@@ -347,6 +378,50 @@ def _run(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return entry.model_copy(update={"file": name, "sha256": hashlib.sha256(content).hexdigest()})
+
+
+def _validity(shape: Shape, launch: PlannedLaunch, case: Case) -> Validity:
+    if not shape.not_valid_every or launch.round % shape.not_valid_every != 1:
+        return Validity(level="valid")
+    heat = Reason(
+        key="status_rose", level="invalid", passing=True,
+        text="the thermal status rose from none to moderate while it ran",
+    )  # fmt: skip
+    load = Reason(
+        key="competing_load", level="suspect", passing=True,
+        text=f"something else kept 0.6 cores busy while {case.id} was timed",
+    )  # fmt: skip
+    if launch.index % 2:
+        return Validity(level="invalid", reasons=(heat, load))
+    return Validity(level="suspect", reasons=(load,))
+
+
+def make_source(shape: Shape, device: DeviceInfo, launch: PlannedLaunch) -> PowerSource:
+    """Return the source of power that an energy launch claims to have used."""
+    if device.kind == "local":
+        return PowerSource(kind="rapl", name="RAPL package-0", wraps_at=262_143_328_850.0)
+    if shape.gauge_trouble == "other source" and launch.index % 2:
+        return PowerSource(kind="meter", name="Monsoon HVPM 12345", clock_uncertainty_ns=2_000_000)
+    other = shape.gauge_trouble == "recalibrated" and launch.index % 2
+    return PowerSource(
+        kind="gauge",
+        name=shape.gauge_name,
+        sees_charging=True,
+        calibration=Calibration(
+            fingerprint=device.fingerprint,
+            made_unix=CREATED_UNIX - 86_400,
+            sign=-1,
+            amperes_per_unit=2e-6 if other else 1e-6,
+            refresh_seconds=1.0,
+            quantum=1000.0,
+            charge_ratio=1.004,
+        ),
+    )
+
+
+def true_joules(shape: Shape, case: Case, device: int = 0) -> float:
+    """Return the energy of an inference that the power traces of a case tell."""
+    return NET_WATTS * float(case.threads) ** 0.5 * true_latency_ns(shape, case, device) / 1e9
 
 
 def iterations_ns(latency_ns: float, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -375,7 +450,11 @@ def record_bytes(
     resident = 40 * MEGABYTE
     peak = resident + int(6e6 + 14 * SHRINKING.get(case.variant.recipe, 1.0) * MEGABYTE)
     in_memory_pass = launch.measured_pass == "memory"
-    records: list[Header | Mark | Actual | Samples | Operators] = [
+    loaded_ns = main_ns + 32_000_000 + int(1.5 * latency_ns)
+    first_ns = loaded_ns + 1_000_000 + int(3 * latency_ns)
+    begin_ns = first_ns + 100_000_000 + int(8 * latency_ns)
+    loop = _loop(shape, launch.measured_pass, latency_ns, begin_ns, rng)
+    records: list[Header | Mark | Actual | Samples | Operators | Trace | Sampling] = [
         _header(plan, device, case, launch, main_ns, shape),
         _mark("main", main_ns, 9 * MEGABYTE, in_memory_pass),
         _mark("engine_ready", main_ns + 30_000_000, resident, in_memory_pass),
@@ -387,32 +466,177 @@ def record_bytes(
             quantized_engine="qnnpack",
             model_resident_fraction=shape.resident_fraction,
         ),
-        _samples("cold_load", iterations_ns(latency_ns * 6, 1, rng), main_ns + 31_000_000),
-        _mark("model_loaded", main_ns + 60_000_000, peak - 3_000_000, in_memory_pass),
-        _samples("first_inference", iterations_ns(latency_ns * 2.4, 1, rng), main_ns + 61_000_000),
+        _samples("cold_load", iterations_ns(latency_ns * 1.2, 1, rng), main_ns + 31_000_000),
+        _mark("model_loaded", loaded_ns, peak - 3_000_000, in_memory_pass),
+        _samples("first_inference", iterations_ns(latency_ns * 2.4, 1, rng), loaded_ns + 100_000),
     ]
+    records.append(_mark("first_inference_done", first_ns, peak, in_memory_pass))
+    warmup = iterations_ns(latency_ns, 5, rng)
+    records.append(_samples("warmup", warmup, first_ns + 1_000_000))
+    records.append(_mark("warmup_done", begin_ns, peak, in_memory_pass))
     if launch.measured_pass == "profile":
         records.append(_operators(latency_ns, shape.operator_names))
-    else:
-        count = shape.samples if launch.measured_pass == "latency" else 10
-        steady = iterations_ns(latency_ns, count, rng)
-        switches = shape.involuntary_switches_per_second
-        records.append(_samples("steady", steady, main_ns + 200_000_000, switches))
-    records.append(_mark("steady_done", main_ns + 2_000_000_000, peak, in_memory_pass))
+    elif loop.steady is not None:
+        records.append(loop.steady)
+    for name, time_ns in loop.marks:
+        records.append(_mark(name, time_ns, peak, in_memory_pass))
+    done_ns = loop.marks[-1][1]
     if launch.measured_pass == "latency":
         loads = iterations_ns(latency_ns * 4, 3, rng)
-        records.append(_samples("warm_load", loads, main_ns + 2_100_000_000))
-    records.append(_mark("end", main_ns + 2_300_000_000, peak, in_memory_pass))
+        records.append(_samples("warm_load", loads, done_ns + 100_000_000))
+    records.append(_mark("end", done_ns + 300_000_000, peak, in_memory_pass))
+    if launch.measured_pass in ("memory", "energy"):
+        records += follow(shape, device, case, launch, main_ns, loop, peak, rng)
+        records.append(_sampling(shape, done_ns + 300_000_000 - main_ns))
     body = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
     end = End(
         type="end",
         status="ok",
-        time_ns=main_ns + 2_310_000_000,
+        time_ns=done_ns + 310_000_000,
         records=len(records) + 1,
         bytes=len(body),
         crc32=zlib.crc32(body),
     )
     return body + end.model_dump_json().encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """The steady loop of a launch: when it ran, its samples, and the marks from its end on."""
+
+    begin_ns: int
+    end_ns: int
+    iterations: int
+    steady: Samples | None
+    marks: tuple[tuple[str, int], ...]
+
+
+def _loop(
+    shape: Shape, measured_pass: Pass, latency_ns: float, begin_ns: int, rng: np.random.Generator
+) -> _Loop:
+    switches = shape.involuntary_switches_per_second
+    if measured_pass == "energy":
+        begin_ns += BASELINE_SECONDS * 1_000_000_000
+        end_ns = begin_ns + BLOCK_SECONDS * 1_000_000_000
+        iterations = int((end_ns - begin_ns) / (latency_ns + 300))
+        steady = _thinned(latency_ns, iterations, begin_ns, end_ns, rng)
+        marks = (
+            ("idle_before_done", begin_ns),
+            ("steady_done", end_ns),
+            ("idle_after_done", end_ns + BASELINE_SECONDS * 1_000_000_000),
+        )
+        return _Loop(begin_ns, end_ns, iterations, steady, marks)
+    if measured_pass == "memory" and shape.leak_bytes_per_inference:
+        end_ns = begin_ns + 3_000_000_000
+        iterations = int((end_ns - begin_ns) / (latency_ns + 300))
+        steady = _thinned(latency_ns, iterations, begin_ns, end_ns, rng)
+        return _Loop(begin_ns, end_ns, iterations, steady, (("steady_done", end_ns),))
+    count = shape.samples if measured_pass == "latency" else 10
+    steady = _samples("steady", iterations_ns(latency_ns, count, rng), begin_ns, switches)
+    end_ns = begin_ns + 1_800_000_000
+    return _Loop(begin_ns, end_ns, count, steady, (("steady_done", end_ns),))
+
+
+def _thinned(
+    latency_ns: float, iterations: int, begin_ns: int, end_ns: int, rng: np.random.Generator
+) -> Samples:
+    """Return the samples of a long loop, of which few have room."""
+    kept = min(iterations, 400)
+    durations = iterations_ns(latency_ns, kept, rng)
+    starts = np.linspace(begin_ns, end_ns - latency_ns, kept).astype(int)
+    wall_ns = end_ns - begin_ns
+    return Samples(
+        type="samples", phase="steady", start_ns=starts.tolist(), duration_ns=durations.tolist(),
+        counters=Counters(
+            iterations=iterations, wall_ns=wall_ns, cpu_ns=int(wall_ns * 0.99),
+            voluntary_switches=3, involuntary_switches=2, minor_faults=12, major_faults=0,
+        ),
+    )  # fmt: skip
+
+
+def follow(
+    shape: Shape,
+    device: DeviceInfo,
+    case: Case,
+    launch: PlannedLaunch,
+    main_ns: int,
+    loop: _Loop,
+    peak: int,
+    rng: np.random.Generator,
+) -> list[Trace]:
+    """Return what probes saw of a launch: memory, temperatures, clocks, and power if asked."""
+    last_ns = loop.marks[-1][1]
+    fast = np.arange(main_ns, last_ns, max((last_ns - main_ns) // 900, 10_000_000))
+    slow = np.arange(main_ns, last_ns, 500_000_000)
+    busy = (slow >= loop.begin_ns) & (slow < loop.end_ns)
+    since = np.clip((fast - loop.begin_ns) / (loop.end_ns - loop.begin_ns), 0, 1)
+    loaded = np.clip((fast - main_ns) / 60_000_000, 0, 1)
+    grown = shape.leak_bytes_per_inference * loop.iterations * since
+    rss = (9 * MEGABYTE + loaded * (peak - 9 * MEGABYTE) + grown) // 4096 * 4096
+    traces = [_trace("rss", "byte", fast, rss), _trace("swap", "byte", fast, 0 * rss)]
+    for place, name in enumerate(shape.zone_names):
+        heat = 31 + place + np.cumsum(np.where(busy, 0.05, -0.02)).clip(0) / (place + 1)
+        traces.append(_trace(f"temperature:{name}", "celsius", slow, np.round(heat, 1)))
+    for core in range(min(device.cores, shape.cores_followed)):
+        top = 2_800_000 if core >= 6 else 2_250_000 if core >= 4 else 1_800_000
+        khz = np.where(busy & (core >= 4), top, 300_000 + 300_000 * (core // 4))
+        traces.append(_trace(f"cpu{core}_clock", "kHz", slow, khz))
+        traces.append(_trace(f"cpu{core}_clock_limit", "kHz", slow, np.full(len(slow), top)))
+    if launch.measured_pass == "energy":
+        traces += _power_traces(shape, device, case, launch, loop, main_ns, last_ns, rng)
+    return traces
+
+
+def _power_traces(
+    shape: Shape,
+    device: DeviceInfo,
+    case: Case,
+    launch: PlannedLaunch,
+    loop: _Loop,
+    main_ns: int,
+    last_ns: int,
+    rng: np.random.Generator,
+) -> list[Trace]:
+    polled = np.arange(main_ns, last_ns, 100_000_000)
+    net = 1e-4 if shape.gauge_trouble == "no idle to tell" else NET_WATTS * case.threads**0.5
+    if device.kind == "local":
+        busy_ns = np.clip(polled, loop.begin_ns, loop.end_ns) - loop.begin_ns
+        joules = (IDLE_WATTS * (polled - main_ns) + net * busy_ns) / 1e9
+        joules += np.cumsum(rng.exponential(0.001, len(polled)))
+        return [_trace(RAPL_ENERGY, "uJ", polled, np.round(1e6 * joules + 5e6))]
+    if shape.gauge_trouble == "nothing":
+        return []
+    if make_source(shape, device, launch).kind == "meter":
+        watts = IDLE_WATTS + net * ((polled >= loop.begin_ns) & (polled < loop.end_ns))
+        return [_trace(METER_POWER, "W", polled, watts + 0.01 * rng.standard_normal(len(polled)))]
+    # The gauge shows the mean since its last refresh, in steps of 1 mA, charging positive.
+    refreshes = np.arange(main_ns + int(rng.integers(1_000_000_000)), last_ns, 1_000_000_000)
+    begins, ends = refreshes - 1_000_000_000, refreshes
+    worked = np.clip(ends, loop.begin_ns, loop.end_ns) - np.clip(begins, loop.begin_ns, loop.end_ns)
+    watts = IDLE_WATTS + net * worked / 1e9 + 0.02 * rng.standard_normal(len(refreshes))
+    raw = -np.round(watts / 3.9 * 1e3) * 1e3
+    if shape.gauge_trouble == "constant":
+        raw[:] = raw[0]
+    shown = np.searchsorted(refreshes, polled, side="right") - 1
+    polled, shown = polled[shown >= 0], shown[shown >= 0]
+    return [
+        _trace(CURRENT, "raw", polled, raw[shown]),
+        _trace(VOLTAGE, "V", polled, np.full(len(polled), 3.9)),
+    ]
+
+
+def _trace(name: str, unit: str, time_ns: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> Trace:
+    return Trace(
+        type="trace", name=name, unit=unit, time_ns=time_ns.tolist(),
+        values=[float(value) for value in values],
+    )  # fmt: skip
+
+
+def _sampling(shape: Shape, wall_ns: int) -> Sampling:
+    return Sampling(
+        type="sampling", reads=900, cpu_ns=int(shape.sampling_share * wall_ns),
+        wall_ns=int(2 * shape.sampling_share * wall_ns), failures=(),
+    )  # fmt: skip
 
 
 def _header(

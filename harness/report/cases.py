@@ -5,25 +5,32 @@ Not here: how they are worked out (`summary.py`, `findings.py`) and shown (`html
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from harness.export.artifact import Accuracy, Artifact, ExportedModel, Fidelity
-from harness.ledger import DeviceInfo, SweepFile
+from harness.ledger import DeviceInfo, Reason, SweepFile
+from harness.memory import Growth
 from harness.plan import Case
+from harness.report.energies import CaseEnergy, EnergyRatio
 from harness.report.launches import Launch, Numbers
 from harness.stats import Estimate
 
-CaseStatus = Literal["ok", "failed", "skipped", "interrupted", "not run"]
+CaseStatus = Literal["ok", "failed", "skipped", "interrupted", "not run", "no valid launch"]
 
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """One case on one device. Estimates are medians over its ok launches of the pass that counts.
+    """One case on one device. Estimates are medians over its valid launches of the pass that counts.
 
-    Times come from the latency pass, memory from the memory pass. `speedup` is relative to
-    `baseline` (a case id): the same model with its first recipe in the plan (`baseline_recipe`),
-    all else equal, paired by round; None for the baseline itself. `reason` says why the status is not ok.
+    Times come from the latency pass, memory from the memory pass, energy from the energy pass.
+    `speedup` is relative to `baseline` (a case id): the same model with its first recipe in the
+    plan (`baseline_recipe`), all else equal, paired by round; None for the baseline itself.
+    `growth` is that of the memory launch with the median slope. `reason` says why the status is
+    not ok.
     """
 
     device: str
@@ -43,12 +50,20 @@ class CaseSummary:
     peak_bytes: Estimate | None
     model_bytes: Estimate | None
     peak_definition: str
+    rss_bytes: Estimate | None
+    pss_bytes: Estimate | None
+    swap_bytes: Estimate | None
+    growth: Growth | None
+    energy: CaseEnergy | None
+    energy_trouble: str
+    clock_khz: Estimate | None
     cpu_per_wall: Estimate | None
     involuntary_switches_per_second: Estimate | None
     device_fidelity: Fidelity | None
     baseline_recipe: str
     baseline: str | None
     speedup: Estimate | None
+    energy_ratio: EnergyRatio | None = None
     flags: tuple[str, ...] = ()
 
     @property
@@ -99,26 +114,46 @@ class CaseSummary:
         return self.artifact.fidelity if self.artifact else None
 
     def of_pass(self, measured_pass: str) -> list[Numbers]:
-        """Return the numbers of the ok launches of one pass, in the order they ran."""
+        """Return the numbers of the valid launches of one pass, in the order they ran."""
         return [
             launch.numbers
             for launch in self.launches
-            if launch.measured_pass == measured_pass and launch.numbers is not None
+            if launch.measured_pass == measured_pass and launch.counts and launch.numbers
         ]
 
     def latency_by_round(self) -> dict[int, float]:
-        """Map each round to the median latency (ns) of its ok launch, for pairing."""
+        """Map each round to the median latency (ns) of its valid launch, for pairing."""
         return {
             launch.round: launch.numbers.median_ns
             for launch in self.launches
             if launch.measured_pass == "latency"
+            and launch.counts
             and launch.numbers is not None
             and launch.numbers.median_ns is not None
         }
 
     def bad_launches(self) -> list[Launch]:
-        """Return the launches that do not count."""
+        """Return the launches without a result: they failed or were interrupted."""
         return [launch for launch in self.launches if launch.numbers is None]
+
+    def doubtful_launches(self) -> list[Launch]:
+        """Return the launches with a result that does not count, because of what was around them."""
+        return [one for one in self.launches if one.numbers is not None and not one.counts]
+
+    @property
+    def valid_launches(self) -> int:
+        """How many launches count, of all passes."""
+        return sum(launch.counts for launch in self.launches)
+
+
+def commonest_reason(launches: Sequence[Launch]) -> Reason | None:
+    """Return what speaks against most of some launches; one of the latest stands for all."""
+    reasons = [reason for launch in launches for reason in launch.validity.reasons]
+    counts = Counter(reason.key for reason in reasons)
+    if not counts:
+        return None
+    key = counts.most_common(1)[0][0]
+    return next(reason for reason in reversed(reasons) if reason.key == key)
 
 
 @dataclass(frozen=True)
@@ -151,8 +186,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """Everything a sweep has to say."""
+    """Everything a sweep has to say. `folder` holds the launches' files, for traces."""
 
+    folder: Path
     file: SweepFile
     models: tuple[ExportedModel, ...]
     devices: tuple[DeviceSummary, ...]

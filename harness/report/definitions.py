@@ -9,9 +9,16 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "launch resemble one another, so only launches count as observations.",
     ),
     (
+        "Valid",
+        "A launch counts if it ended well and nothing that was recorded around it speaks against "
+        "it: heat, clocks, charging, other load, outputs, settings in force. “8 of 10” are 8 "
+        "that count of 10 that ran, in all passes, retries included. The others are kept and shown "
+        "(hollow dots), and are in no number here.",
+    ),
+    (
         "Median latency",
         "Each launch gives the median of its steady iterations (one inference each, inputs ready, "
-        "after warm-up, monotonic clock); this is the median of those over the launches that are ok.",
+        "after warm-up, monotonic clock); this is the median of those over the launches that count.",
     ),
     (
         "[a, b]",
@@ -44,6 +51,48 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
         "vm_hwm: the process's resident high-water mark (VmHWM), or resident plus swapped if that "
         "is more, when the steady loop ended. From the memory pass, which times nothing. “Model” "
         "is its growth since the engine was ready, before the model was loaded.",
+    ),
+    (
+        "RSS, PSS, swap",
+        "When the steady loop of the memory pass ended. rss: the process's resident pages (VmRSS), "
+        "those it shares with others in full; pss: the same with shared pages divided among their "
+        "users (smaps_rollup); swap: what was swapped out (VmSwap; on Android, into zram). Numbers "
+        "of different definitions are not compared.",
+    ),
+    (
+        "Grows by",
+        "How fast resident and swapped memory grow with each inference of the steady loop, with "
+        "its 95% interval; shown where growth is beyond doubt in most memory launches.",
+    ),
+    (
+        "Energy",
+        "Joules an inference, net of idle: the power of the steady loop of the energy pass less "
+        "the idle power before and after it, times its time, over its inferences. The median over "
+        "the launches that count. Its interval covers what lies between launches (bootstrap; with "
+        "fewer than 5, their range) and within one (steps and refresh of the gauge, drift of the "
+        "idle, sampling, scale), added in quadrature: the steps and the scale are common to all "
+        "launches, and no number of them makes these smaller.",
+    ),
+    (
+        "Energy versus",
+        "The energy over that of the model's first recipe, all else equal, on the same device and "
+        "source of power. Its interval adds both cases' relative intervals in quadrature. Energies "
+        "of different sources, of different calibrations, or not told from idle are not compared.",
+    ),
+    (
+        "Power",
+        "The energy an inference times the inferences a second: power net of idle. “In all” is the "
+        "power of the steady loop with idle in it.",
+    ),
+    (
+        "Clock",
+        "The mean clock of the fastest core in the steady loop of the latency pass, from cpufreq's "
+        "time_in_state at the marks around it.",
+    ),
+    (
+        "Sampling",
+        "What reading the probes cost: CPU time of all readings over the wall time of the launch, "
+        "the median over the launches of a pass.",
     ),
     ("Size", "The artifact file, in MB of 1,000,000 bytes."),
     (
@@ -87,4 +136,36 @@ FLAG_WORDS: dict[str, str] = {
     "drifting_cases": "drifts",
     "warm_cold_loads": "cold load is warm",
     "few_iterations": "few iterations",
+    "leaks": "memory grows",
+    "no_energy": "no energy",
+    "not_valid": "many not valid",
+    "energy_not_compared": "energy not compared",
+}
+
+# What helps against each reason that takes launches out of the statistics (see docs/validity.md).
+REASON_ADVICE: dict[str, str] = {
+    "status_rose": "Let the device cool longer (measure.cooldown_seconds), or work it less.",
+    "clock_limited": "Let the device cool longer (measure.cooldown_seconds), or work it less.",
+    "clock_moved": "Fix the clocks (device.fixed_performance, or device.governor as root).",
+    "core_offline": "Switch off what parks cores, or pin the case to cores that stay.",
+    "charging": "Keep the charger off in the energy pass: device.energy_charging.",
+    "low_battery": "Charge the battery before measuring.",
+    "competing_load": "Close what else runs on the device.",
+    "involuntary_switches": "Close what else runs, or use fewer threads than cores.",
+    "too_few_samples": "Raise measure.min_iterations or measure.min_seconds.",
+    "drift_within": "Raise measure.warmup_seconds, or let the device cool.",
+    "probe_cost": "Measure with fewer probes, or on a device that reads them faster.",
+    "requested_not_actual": "Ask for settings that the device can give.",
+    "not_cooled": "Raise measure.cooldown_seconds, or measure in a cooler place.",
+    "clock_stepped": "Switch off the automatic setting of the clock while measuring.",
+    "sensor_lost": "Look whether the sensor still answers (`phonebench doctor`).",
+    "not_calibrated": "Calibrate the gauge: `phonebench calibrate DEVICE`.",
+    "no_power_trace": "Look which sources of power answer (`phonebench doctor`).",
+    "gauge_constant": "Use another source of power: this gauge does not follow the load.",
+    "gauge_jump": "Measure again; if it comes back, use another source of power.",
+    "gauge_gaps": "Measure again; if it comes back, use another source of power.",
+    "gauge_disagrees": "Calibrate the gauge again: `phonebench calibrate DEVICE`.",
+    "too_few_readings": "Raise measure.energy_seconds and measure.baseline_seconds.",
+    "baseline_moved": "Close what else runs, and let the device settle before measuring.",
+    "meter_stopped": "Look at the meter and its cable.",
 }

@@ -6,7 +6,7 @@ looks on the page.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,8 +14,9 @@ from itertools import chain
 import numpy as np
 
 from harness.report.cases import CaseSummary, DeviceSummary, Finding, SweepSummary
+from harness.report.definitions import REASON_ADVICE
 from harness.report.launches import Launch, Numbers
-from harness.report.numbers import percent, plural, significant
+from harness.report.numbers import growth_words, percent, plural, significant
 from harness.stats import LAUNCHES_FOR_INTERVAL, drift, separation, variation
 
 
@@ -41,6 +42,10 @@ class Thresholds:
     load_per_core: float = 0.5
     # The 95% interval of an accuracy near 95% is 2.7 points wide to each side at 250 samples.
     accuracy_samples: int = 250
+    # A tenth of the launches may be unlucky; more of them, and what is left is a choice.
+    not_valid: float = 0.1
+    # What reading may cost beside what it must not disturb: half a percent of one core.
+    sampling_share: float = 0.005
     # MLPerf's early stopping needs 64 samples to speak of a p90 at all.
     p90_iterations: int = 64
 
@@ -167,11 +172,15 @@ def _wrong_outputs(device: DeviceSummary) -> Iterator[Finding]:
     )
 
 
+# Kinds of failure that have findings of their own.
+_TOLD_ELSEWHERE = ("WrongOutput", "EnergyRefused")
+
+
 def _lost_launches(device: DeviceSummary) -> Iterator[Finding]:
     lost = [
         (case, f"{len(bad)} of {len(case.launches)}; the last: {bad[-1].reason or bad[-1].status}")
         for case in device.cases
-        if (bad := [b for b in case.bad_launches() if not b.reason.startswith("WrongOutput")])
+        if (bad := [b for b in case.bad_launches() if not b.reason.startswith(_TOLD_ELSEWHERE)])
     ]
     yield from _about_cases(
         "lost_launches",
@@ -181,6 +190,112 @@ def _lost_launches(device: DeviceSummary) -> Iterator[Finding]:
         "slow, the rest looks too good.",
         lost,
     )
+
+
+def _not_valid(device: DeviceSummary) -> Iterator[Finding]:
+    """Name the cases that lost many launches to what was around them, and the reasons for it."""
+    many, keys = [], Counter[str]()
+    for case in device.cases:
+        doubtful = case.doubtful_launches()
+        if not doubtful or len(doubtful) <= THRESHOLDS.not_valid * len(case.launches):
+            continue
+        reasons = Counter(reason.key for one in doubtful for reason in one.validity.reasons)
+        keys.update(reasons)
+        told = ", ".join(f"{key.replace('_', ' ')} {n}" for key, n in reasons.most_common())
+        many.append((case, f"{len(doubtful)} of {len(case.launches)} launches: {told}"))
+    advice = dict.fromkeys(REASON_ADVICE.get(key, "") for key, _ in keys.most_common(3))
+    yield from _about_cases(
+        "not_valid",
+        "warning",
+        f"{{cases_have}} more than {percent(THRESHOLDS.not_valid)} of launches that do not count",
+        " ".join(["Each is shown with its reason.", *filter(None, advice)]),
+        many,
+    )
+
+
+def _leaks(device: DeviceSummary) -> Iterator[Finding]:
+    grown = [
+        (case, f"grows by {growth_words(case.growth)}")
+        for case in device.cases
+        if case.growth is not None and case.growth.grows
+    ]
+    yield from _about_cases(
+        "leaks",
+        "warning",
+        "{cases_have} memory that grows with every inference",
+        "Something is allocated and never freed, in the model or its engine: a long run will "
+        "exhaust the memory, and its peak here depends on how long was measured.",
+        grown,
+    )
+
+
+def _energy_refused(device: DeviceSummary) -> Iterator[Finding]:
+    """Say that no energy was measured at all, and why."""
+    refused = [one for one in device.launches if one.reason.startswith("EnergyRefused")]
+    if refused:
+        last = refused[-1]
+        yield Finding(
+            "energy_refused",
+            "warning",
+            f"Energy was refused: {last.reason.removeprefix('EnergyRefused: ')}",
+            last.advice or "`phonebench doctor` says which sources of power the device has.",
+        )
+
+
+def _no_energy(device: DeviceSummary) -> Iterator[Finding]:
+    without = [
+        (case, case.energy_trouble)
+        for case in device.cases
+        if case.energy is None
+        and case.energy_trouble
+        and not case.energy_trouble.startswith("EnergyRefused")
+    ]
+    yield from _about_cases(
+        "no_energy",
+        "warning",
+        "{cases_have} no energy, although it was measured",
+        "What the source of power told cannot be believed; the traces show it.",
+        without,
+    )
+
+
+def _energy_not_compared(device: DeviceSummary) -> Iterator[Finding]:
+    apart = [
+        (case, case.energy_ratio.withheld)
+        for case in device.cases
+        if case.energy_ratio is not None and case.energy_ratio.withheld
+    ]
+    yield from _about_cases(
+        "energy_not_compared",
+        "note",
+        "{cases_have} an energy that is not compared",
+        "Energies are compared where they come from one source with one calibration, and stand "
+        "out from idle: measure all cases in one sweep, for longer (measure.energy_seconds).",
+        apart,
+    )
+
+
+def _sampling_costs(device: DeviceSummary) -> Iterator[Finding]:
+    costs = sampling_shares(device).items()
+    high = [(name, share) for name, share in costs if share > THRESHOLDS.sampling_share]
+    if high:
+        yield Finding(
+            "sampling_costs",
+            "note",
+            f"Reading the probes cost more than {percent(THRESHOLDS.sampling_share)} of one core",
+            "The latency pass reads none while it times. In the other passes this is part of what "
+            "was measured.",
+            details=tuple(f"{name} pass: {percent(share)}" for name, share in high),
+        )
+
+
+def sampling_shares(device: DeviceSummary) -> dict[str, float]:
+    """Map each pass to what its probes cost: CPU time over wall time, the median over launches."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for launch in device.launches:
+        if launch.numbers is not None and launch.numbers.sampling_share is not None:
+            shares[launch.measured_pass].append(launch.numbers.sampling_share)
+    return {name: float(np.median(values)) for name, values in shares.items()}
 
 
 def _few_launches(device: DeviceSummary) -> Iterator[Finding]:
@@ -220,7 +335,7 @@ def _drifting_device(device: DeviceSummary) -> Iterator[Finding]:
     for case in device.cases:
         for launch in case.launches:
             relative = relative_latency(case, launch)
-            if relative is not None:
+            if relative is not None and launch.counts:
                 by_round[launch.round].append(relative)
     trend = drift([float(np.median(by_round[number])) for number in sorted(by_round)])
     if trend is None:
@@ -427,6 +542,10 @@ DEVICE_FINDERS: tuple[DeviceFinder, ...] = (
     _unfinished,
     _wrong_outputs,
     _lost_launches,
+    _not_valid,
+    _leaks,
+    _energy_refused,
+    _no_energy,
     _not_as_requested,
     _few_launches,
     _bimodal_cases,
@@ -439,5 +558,7 @@ DEVICE_FINDERS: tuple[DeviceFinder, ...] = (
     _clocks,
     _warm_cold_loads,
     _few_iterations,
+    _energy_not_compared,
+    _sampling_costs,
     _no_memory_pass,
 )

@@ -1,12 +1,14 @@
 """One launch as numbers: what the report needs of a result file, and nothing more of it.
 
 The raw samples are read, reduced and let go, so that a report of thousands of launches stays
-small. Not here: numbers over several launches (`summary.py`).
+small. Not here: numbers over several launches (`summary.py`), and traces (`timeline.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,11 +16,24 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from harness.energy import Energy, EnergyTrouble, measure_energy
 from harness.errors import BadRecord
 from harness.export.artifact import Fidelity
 from harness.job import Pass
-from harness.ledger import Conditions, LaunchError, LedgerEntry, Status
-from harness.records import Actual, Interrupted, LaunchRecord, Mark, Operators, Phase, parse_record
+from harness.ledger import Conditions, LaunchError, LedgerEntry, Status, Validity
+from harness.memory import Growth, growth
+from harness.power import PowerSource
+from harness.records import (
+    Actual,
+    Interrupted,
+    LaunchRecord,
+    Mark,
+    Operators,
+    Phase,
+    Trace,
+    parse_record,
+    read_beside,
+)
 from harness.records import Header as RecordHeader
 from harness.stats import sorted_quantile
 
@@ -33,7 +48,7 @@ class Launch:
 
     Only launches with status ok have numbers, and `reason` says why the others have none. A file
     that the ledger calls ok but that is missing, changed or cut short makes its launch
-    "interrupted" here: the files are the database.
+    "interrupted" here: the files are the database. Only those that are valid too count.
     """
 
     device: str
@@ -52,7 +67,16 @@ class Launch:
     fidelity: Fidelity | None
     host_ns: int | None
     runner_ns: int | None
+    cooled_seconds: float | None
+    validity: Validity
+    power: PowerSource | None
+    beside_file: str | None
     numbers: Numbers | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its numbers go into the statistics: it is ok, and nothing speaks against it."""
+        return self.numbers is not None and self.validity.level == "valid"
 
 
 @dataclass(frozen=True)
@@ -61,8 +85,10 @@ class Numbers:
 
     `median_ns` and `p90_ns` are of the steady iterations, `warm_load_ns` the median of the warm
     loads. `peak_bytes` is the process's high-water mark when the steady loop ended, and
-    `model_bytes` what it grew since the engine was ready. `faint_ns` is an even selection of the
-    steady iterations, for drawing.
+    `model_bytes` what it grew since the engine was ready; `rss_bytes`, `pss_bytes` and
+    `swap_bytes` are those of that moment. `clock_khz` is the mean clock of the fastest core in the
+    steady loop, and `sampling_share` the CPU time of all probes over the wall time of the
+    launch. `faint_ns` is an even selection of the steady iterations, for drawing.
     """
 
     iterations: int
@@ -74,6 +100,13 @@ class Numbers:
     process_start_ns: float | None
     peak_bytes: int | None
     model_bytes: int | None
+    rss_bytes: int | None
+    pss_bytes: int | None
+    swap_bytes: int | None
+    growth: Growth | None
+    energy: Energy | EnergyTrouble | None
+    clock_khz: float | None
+    sampling_share: float | None
     cpu_per_wall: float | None
     involuntary_switches_per_second: float | None
     header: RecordHeader
@@ -90,7 +123,9 @@ def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
     status, error, numbers = entry.status, entry.error, None
     if status == "ok":
         try:
-            numbers = numbers_of(_read_checked(folder, entry))
+            record = read_checked(folder, entry.file, entry.sha256)
+            beside = read_recorded_beside(folder, entry.beside_file)
+            numbers = numbers_of(record, _energy_of(record, beside, entry))
         except BadRecord as bad:
             status, error = (
                 "interrupted",
@@ -113,32 +148,56 @@ def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
         fidelity=entry.fidelity,
         host_ns=entry.host_ns,
         runner_ns=entry.runner_ns,
+        cooled_seconds=entry.cooled_seconds,
+        validity=entry.validity or Validity(level="valid"),
+        power=entry.power,
+        beside_file=entry.beside_file,
         numbers=numbers,
     )
 
 
-def _read_checked(folder: Path, entry: LedgerEntry) -> LaunchRecord:
+def read_checked(folder: Path, file: str | None, sha256: str | None = None) -> LaunchRecord:
     """Read the result file of an ok launch. Raises BadRecord if it is not what it was."""
     advice = "Measure it again with `phonebench run --resume`."
-    if entry.file is None:
+    if file is None:
         raise BadRecord("the ledger names no result file for this launch", advice)
-    path = folder / entry.file
+    path = folder / file
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadRecord(f"cannot read {entry.file}: {error.strerror}", advice) from error
-    if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BadRecord(f"{entry.file} is not the file that the ledger saw (its sha256)", advice)
-    record = parse_record(content, entry.file)
+        raise BadRecord(f"cannot read {file}: {error.strerror}", advice) from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise BadRecord(f"{file} is not the file that the ledger saw (its sha256)", advice)
+    record = parse_record(content, file)
     if isinstance(record, Interrupted):
-        raise BadRecord(f"{entry.file}: {record.reason}", advice)
+        raise BadRecord(f"{file}: {record.reason}", advice)
     if record.error is not None:
-        raise BadRecord(f"{entry.file}: {record.error.kind}: {record.error.message}", advice)
+        raise BadRecord(f"{file}: {record.error.kind}: {record.error.message}", advice)
     return record
 
 
-def numbers_of(record: LaunchRecord) -> Numbers:
-    """Reduce a complete result to its numbers."""
+def read_recorded_beside(folder: Path, file: str | None) -> tuple[Trace, ...]:
+    """Read what was recorded beside a launch, if anything was. Raises BadRecord."""
+    if file is None:
+        return ()
+    try:
+        return read_beside(folder / file)
+    except OSError as error:
+        raise BadRecord(f"cannot read {file}: {error.strerror}") from error
+
+
+def _energy_of(
+    record: LaunchRecord, beside: Sequence[Trace], entry: LedgerEntry
+) -> Energy | EnergyTrouble | None:
+    if entry.measured_pass != "energy":
+        return None
+    if entry.power is None:
+        return EnergyTrouble("no_power_trace", "no source of power was recorded")
+    return measure_energy(record, beside, entry.power)
+
+
+def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = None) -> Numbers:
+    """Reduce a complete result to its numbers; `energy` is what it consumed."""
     steady = np.sort(record.durations_ns("steady"))
     samples = record.samples.get("steady")
     counters = samples.counters if samples else None
@@ -146,7 +205,7 @@ def numbers_of(record: LaunchRecord) -> Numbers:
     started_ns = record.header.exec_ns
     done, ready = record.mark("steady_done"), record.mark("engine_ready")
     return Numbers(
-        iterations=len(steady),
+        iterations=counters.iterations if counters else len(steady),
         median_ns=sorted_quantile(steady, 0.5) if len(steady) else None,
         p90_ns=sorted_quantile(steady, 0.9) if len(steady) >= P90_ITERATIONS else None,
         cold_load_ns=_median(record, "cold_load"),
@@ -155,6 +214,13 @@ def numbers_of(record: LaunchRecord) -> Numbers:
         process_start_ns=None if started_ns is None else float(record.header.main_ns - started_ns),
         peak_bytes=_peak(done) if done else None,
         model_bytes=_peak(done) - _peak(ready) if done and ready else None,
+        rss_bytes=done.rss_bytes if done else None,
+        pss_bytes=done.pss_bytes if done else None,
+        swap_bytes=done.swap_bytes if done else None,
+        growth=growth(record) if record.trace("rss") else None,
+        energy=energy,
+        clock_khz=_mean_clock_khz(record),
+        sampling_share=_sampling_share(record),
         cpu_per_wall=counters.cpu_ns / wall_ns if counters and wall_ns else None,
         involuntary_switches_per_second=counters.involuntary_switches / (wall_ns / 1e9)
         if counters and wall_ns
@@ -164,6 +230,40 @@ def numbers_of(record: LaunchRecord) -> Numbers:
         operators=record.operators,
         faint_ns=_thin(steady, FAINT_SAMPLES),
     )
+
+
+_CYCLES = re.compile(r"cpu\d+_cycles")
+
+
+def _mean_clock_khz(record: LaunchRecord) -> float | None:
+    """Return the mean clock of the steady loop of the core that ran fastest, from time_in_state.
+
+    Cycles are counted as the sum of clock x time by cpufreq, so their difference over the time
+    between two readings is the mean clock, however often it changed.
+    """
+    begin, done = record.mark("warmup_done"), record.mark("steady_done")
+    if begin is None or done is None:
+        return None
+    clocks = []
+    for trace in record.traces:
+        if not _CYCLES.fullmatch(trace.name):
+            continue
+        readings = [
+            (time_ns, value)
+            for time_ns, value in zip(trace.time_ns, trace.values, strict=True)
+            if time_ns >= begin.time_ns
+        ]
+        last = next((at for at, (time_ns, _) in enumerate(readings) if time_ns >= done.time_ns), 0)
+        if last > 0 and readings[last][0] > readings[0][0]:
+            (start_ns, start), (end_ns, end) = readings[0], readings[last]
+            clocks.append((end - start) / ((end_ns - start_ns) * 1e-9))
+    return max(clocks, default=None)
+
+
+def _sampling_share(record: LaunchRecord) -> float | None:
+    if record.sampling is None:
+        return None
+    return record.sampling.cpu_ns / max(record.end.time_ns - record.header.main_ns, 1)
 
 
 def _median(record: LaunchRecord, phase: Phase) -> float | None:

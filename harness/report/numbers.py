@@ -9,6 +9,7 @@ import math
 from datetime import UTC, datetime
 
 from harness.export.artifact import Fidelity
+from harness.memory import Growth
 from harness.stats import Estimate, difference_is_shown
 
 DASH = "–"
@@ -43,6 +44,22 @@ def milliseconds(duration_ns: float) -> str:
 def megabytes(size_bytes: float) -> str:
     """Write a size in megabytes of 1,000,000 bytes."""
     return f"{significant(size_bytes / 1e6)} MB"
+
+
+def small_bytes(size_bytes: float) -> str:
+    """Write a small size in the unit that suits it: 1.02 KB (of 1000 bytes), 48 B."""
+    for limit, unit in ((1e6, "MB"), (1e3, "KB")):
+        if abs(size_bytes) >= limit:
+            return f"{significant(size_bytes / limit)} {unit}"
+    return f"{significant(size_bytes)} B"
+
+
+def growth_words(growth: Growth) -> str:
+    """Say how fast memory grows: "1.02 KB an inference [1.00, 1.04]"."""
+    value, unit = small_bytes(growth.bytes_per_inference).rsplit(" ", 1)
+    size = {"MB": 1e6, "KB": 1e3, "B": 1.0}[unit]
+    low, high = significant(growth.low / size), significant(growth.high / size)
+    return f"{value} {unit} an inference [{low}, {high}]"
 
 
 def count(number: int) -> str:

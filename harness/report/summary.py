@@ -1,7 +1,7 @@
 """Sums a sweep up: one row a case, with every number the report and the terminal show.
 
-Only launches with status ok count, and only within one device. Not here: words, pixels, and
-doubts (`findings.py`).
+Only valid launches with status ok count, and only within one device. Not here: words, pixels,
+and doubts (`findings.py`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from harness.energy import EnergyTrouble
 from harness.export.artifact import Artifact, Fidelity
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep
+from harness.memory import Growth
 from harness.plan import Case
-from harness.report.cases import CaseStatus, CaseSummary, DeviceSummary, SweepSummary
+from harness.report.cases import (
+    CaseStatus,
+    CaseSummary,
+    DeviceSummary,
+    SweepSummary,
+    commonest_reason,
+)
+from harness.report.definitions import REASON_ADVICE
+from harness.report.energies import combine, compare_energies
 from harness.report.findings import find_limits, flag_cases
 from harness.report.launches import PEAK_DEFINITION, Launch, Numbers, read_launch
 from harness.report.numbers import fidelity_order
@@ -25,10 +35,10 @@ Standing = tuple[CaseStatus, str, str]
 def summarise(sweep: Sweep) -> SweepSummary:
     """Sum up a sweep: read every launch's file, and work out each case's numbers and doubts."""
     devices = tuple(_summarise_device(sweep, info) for info in sweep.file.devices)
-    bare = SweepSummary(sweep.file, sweep.models, devices, (), sweep.torn_lines)
+    bare = SweepSummary(sweep.folder, sweep.file, sweep.models, devices, (), sweep.torn_lines)
     findings = find_limits(bare)
     flagged = tuple(flag_cases(device, findings) for device in devices)
-    return SweepSummary(sweep.file, sweep.models, flagged, findings, sweep.torn_lines)
+    return replace(bare, devices=flagged, findings=findings)
 
 
 def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
@@ -56,14 +66,18 @@ def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
 
 
 def _compare(cases: tuple[CaseSummary, ...], baselines: dict[str, str]) -> tuple[CaseSummary, ...]:
-    """Return the cases with their speed-ups over their baselines, paired by round."""
+    """Return the cases compared with their baselines: latencies paired by round, and energies."""
     latencies = {case.id: case.latency_by_round() for case in cases}
+    energies = {case.id: case.energy for case in cases}
     return tuple(
         replace(
             case,
             baseline=baseline,
             speedup=paired_speedup(latencies[baseline], latencies[case.id])
             if baseline is not None and baseline != case.id
+            else None,
+            energy_ratio=compare_energies(energies[baseline], case.energy)
+            if baseline is not None and baseline != case.id and case.energy is not None
             else None,
         )
         for case in cases
@@ -87,12 +101,15 @@ def _refusal(
 
 
 def _standing(launches: Sequence[Launch]) -> Standing:
-    """Judge a case by its launches: ok if one that times is; else what befell the last one."""
+    """Judge a case by its launches: ok if one that times counts; else what befell most, or the last."""
     if not launches:
         return "not run", "the sweep ended before its first launch", "Go on with --resume."
     timed = [launch for launch in launches if launch.measured_pass == "latency"] or launches
-    if any(launch.numbers is not None for launch in timed):
+    if any(launch.counts for launch in timed):
         return "ok", "", ""
+    doubtful = [launch for launch in timed if launch.numbers is not None]
+    if doubtful and (reason := commonest_reason(doubtful)):
+        return "no valid launch", reason.text, REASON_ADVICE.get(reason.key, "")
     return timed[-1].status, timed[-1].reason, timed[-1].advice
 
 
@@ -137,7 +154,7 @@ def _summarise_case(
         good = [
             launch.numbers
             for launch in launches
-            if launch.measured_pass == measured_pass and launch.numbers is not None
+            if launch.measured_pass == measured_pass and launch.counts and launch.numbers
         ]
         return estimate([value for value in map(number, good) if value is not None])
 
@@ -159,6 +176,13 @@ def _summarise_case(
         peak_bytes=over("memory", lambda n: n.peak_bytes),
         model_bytes=over("memory", lambda n: n.model_bytes),
         peak_definition=PEAK_DEFINITION,
+        rss_bytes=over("memory", lambda n: n.rss_bytes),
+        pss_bytes=over("memory", lambda n: n.pss_bytes),
+        swap_bytes=over("memory", lambda n: n.swap_bytes),
+        growth=_median_growth(launches),
+        energy=combine(launches),
+        energy_trouble=_energy_trouble(launches),
+        clock_khz=over("latency", lambda n: n.clock_khz),
         cpu_per_wall=over("latency", lambda n: n.cpu_per_wall),
         involuntary_switches_per_second=over(
             "latency", lambda n: n.involuntary_switches_per_second
@@ -168,6 +192,32 @@ def _summarise_case(
         baseline=None,
         speedup=None,
     )
+
+
+def _median_growth(launches: Iterable[Launch]) -> Growth | None:
+    """Return the growth of the memory launch in the middle: most of them grow if it does."""
+    known = [
+        launch.numbers.growth
+        for launch in launches
+        if launch.counts and launch.numbers is not None and launch.numbers.growth is not None
+    ]
+    ordered = sorted(known, key=lambda one: (one.grows, one.bytes_per_inference))
+    return ordered[(len(ordered) - 1) // 2] if ordered else None
+
+
+def _energy_trouble(launches: Iterable[Launch]) -> str:
+    """Return why a case has no energy: what befell most of its energy launches; "" if it ran none."""
+    told = Counter[str]()
+    for launch in launches:
+        if launch.measured_pass != "energy" or launch.counts:
+            continue
+        if launch.numbers is None:
+            told[launch.reason] += 1
+        elif isinstance(launch.numbers.energy, EnergyTrouble):
+            told[launch.numbers.energy.text] += 1
+        else:
+            told.update(reason.text for reason in launch.validity.reasons)
+    return told.most_common(1)[0][0] if told else ""
 
 
 def _worst_fidelity(launches: Iterable[Launch]) -> Fidelity | None:
