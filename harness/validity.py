@@ -1,16 +1,136 @@
 """What happened around a launch -> valid, suspect or invalid, with reasons.
 
-Every limit is in one table with its source. Statistics use valid launches only. Not here: what is
-done about it (`visit.py` retries, the report shows).
+One function a question, one table of limits with their sources; docs/validity.md is the same for
+people. Statistics use valid launches only. What a device does not tell is no reason. Not here: what
+is done about it (`visit.py` retries, the report shows).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
-from harness.ledger import LedgerEntry, Validity
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import mannwhitneyu
+
+from harness.energy import EnergyTrouble, measure_energy
+from harness.job import Pass
+from harness.ledger import Conditions, LedgerEntry, Reason, Validity
 from harness.plan import Plan
-from harness.records import LaunchRecord, Trace
+from harness.power import CHARGING
+from harness.records import LaunchRecord, Mark, Samples, Trace
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a launch begins to be doubtful, and where that number comes from."""
+
+    # A comparison calls no difference below 3%: what a clock may fall without being able to make one.
+    clock_fall: float = 0.03
+    # time_in_state counts ticks of 10 ms: over a warm-up of 0.2 s a clock is known to 5%, and two
+    # are compared.
+    mean_clock_fall: float = 0.10
+    # A single reading of a clock catches the governor at any of its steps, which lie 5 to 15% apart.
+    clock_reading_fall: float = 0.20
+    # The skin of a phone follows its surroundings within a degree or two; a computer's sensor sits
+    # on the die and moves by ten within a second.
+    skin_celsius: float = 2.0
+    die_celsius: float = 10.0
+    # AndroidX Benchmark refuses below it: phones save power on a low battery.
+    battery_percent: float = 25.0
+    # In cores, of what the launch's threads need and others took. A tenth of a core is what a phone
+    # at rest uses for itself; half a core halves what one thread gets.
+    crowded_cores: float = 0.15
+    overrun_cores: float = 0.5
+    # In switches a second and thread. Linux gives a slice of 3 to 4 ms where two compete for a core,
+    # which is 250 a second; calm launches on the two cores of a virtual machine had 0 to 12.
+    involuntary_switches: float = 50.0
+    # The extremes of 6 samples enclose the median with 97% confidence (1 - 2/2^6), of 5 with 94%.
+    samples: int = 6
+    # Iterations of calm launches follow each other (rank correlation), so that a test alone would
+    # find a drift in most: it must be larger than what launches differ by, too.
+    drift_share: float = 0.05
+    drift_p: float = 1e-3
+    # Of one core, of the life of the process: what reading probes may cost. Where times are measured
+    # nothing is read beside it, only at marks; in the energy pass it is work that idle knows too.
+    probe_share_latency: float = 0.10
+    probe_share_memory: float = 0.05
+    probe_share_energy: float = 0.02
+    # NTP slews by 0.5 ms a second, and jumps from 128 ms on; a computer that slept was away longer.
+    clock_step_seconds: float = 2.0
+
+
+LIMITS = Limits()
+
+LABELS = {
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "output_mismatch": "wrong output",
+    "requested_not_actual": "not as requested",
+    "status_rose": "throttled",
+    "clock_limited": "throttled",
+    "clock_moved": "clock moved",
+    "core_offline": "core offline",
+    "not_cooled": "not cooled",
+    "charging": "charging",
+    "low_battery": "low battery",
+    "competing_load": "competing load",
+    "involuntary_switches": "preempted",
+    "too_few_samples": "too few samples",
+    "drift_within": "drift",
+    "probe_cost": "probe cost",
+    "clock_stepped": "clock stepped",
+    "sensor_lost": "sensor lost",
+    "recorder_failed": "power not recorded",
+    "no_power_trace": "no power readings",
+    "gauge_constant": "gauge stuck",
+    "gauge_jump": "gauge jumped",
+    "gauge_gaps": "gauge gaps",
+    "gauge_disagrees": "gauge disagrees",
+    "too_few_readings": "too few readings",
+    "trace_clock": "clock of the readings",
+    "not_calibrated": "gauge not calibrated",
+    "no_idle": "no idle baseline",
+    "baseline_moved": "idle power moved",
+    "meter_stopped": "meter stopped",
+}
+"""What each key is called where there is room for a word or two."""
+
+# Troubles with energy that another try may well not have.
+_PASSING_TROUBLE = {"gauge_gaps", "gauge_jump", "baseline_moved", "meter_stopped"}
+# Findings of the examination (`doctor.py`) that the user may accept, and what they then excuse.
+_EXCUSES = {
+    "battery-low": "low_battery",
+    "battery-charging": "charging",
+    "busy": "competing_load",
+    "cores-offline": "core_offline",
+}
+_ACCEPT_ALL = "all"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """All that is known around one launch. `baseline`: the device when the sweep began."""
+
+    entry: LedgerEntry
+    record: LaunchRecord | None
+    beside: Sequence[Trace]
+    plan: Plan
+    baseline: Conditions | None
+
+    @property
+    def steady(self) -> Samples | None:
+        return self.record.samples.get("steady") if self.record else None
+
+    @property
+    def loop(self) -> tuple[Mark, Mark] | None:
+        """The marks around the steady loop."""
+        if self.record is None:
+            return None
+        begin = self.record.mark("idle_before_done") or self.record.mark("warmup_done")
+        end = self.record.mark("steady_done")
+        return (begin, end) if begin and end else None
 
 
 def judge(
@@ -19,6 +139,447 @@ def judge(
     beside: Sequence[Trace],
     plan: Plan,
     accepted: Collection[str] = (),
+    baseline: Conditions | None = None,
 ) -> Validity:
-    """Judge one launch by all that was recorded around it. Findings that were accepted count not."""
-    raise NotImplementedError
+    """Judge one launch by all that was recorded around it.
+
+    `record` is None if none is whole; `beside` was recorded beside it; `accepted` are the keys of
+    findings before the sweep that were accepted, which excuse what follows from them; `baseline` is the
+    device when the sweep began.
+    """
+    seen = _Seen(entry, record, beside, plan, baseline)
+    excused = set(_EXCUSES.values()) if _ACCEPT_ALL in accepted else set()
+    excused |= {_EXCUSES[key] for key in accepted if key in _EXCUSES}
+    reasons: dict[str, Reason] = {}
+    for question in _QUESTIONS:
+        for reason in question(seen):
+            if reason.key not in excused:
+                reasons.setdefault(reason.key, reason)
+    ordered = sorted(reasons.values(), key=lambda reason: reason.level)  # "invalid" < "suspect"
+    return Validity(level=ordered[0].level if ordered else "valid", reasons=tuple(ordered))
+
+
+def may_pass(validity: Validity) -> bool:
+    """Tell whether a launch that does not count may do so at another try: all its reasons pass."""
+    return validity.level != "valid" and all(reason.passing for reason in validity.reasons)
+
+
+def status_is_above(now: Conditions, before: Conditions) -> bool:
+    """Tell whether Android's thermal status is higher than it was; what is unknown is not."""
+    if now.thermal_status is None or before.thermal_status is None:
+        return False
+    return now.thermal_status > before.thermal_status
+
+
+def fell(before: Sequence[int] | None, after: Sequence[int] | None) -> bool:
+    """Tell whether the limit of any core's clock fell. Where cores came or went, none is compared."""
+    if not before or not after or len(before) != len(after):
+        return False
+    return any(b < a * (1 - LIMITS.clock_fall) for a, b in zip(before, after, strict=True))
+
+
+def _invalid(key: str, text: str, *, passing: bool = False) -> Reason:
+    return Reason(key=key, level="invalid", text=text, passing=passing)
+
+
+def _suspect(key: str, text: str, *, passing: bool = False) -> Reason:
+    return Reason(key=key, level="suspect", text=text, passing=passing)
+
+
+# --- the launch itself --------------------------------------------------------------------------
+
+
+def _bad_end(seen: _Seen) -> Iterable[Reason]:
+    entry = seen.entry
+    if entry.status == "ok":
+        return
+    message = entry.error.message if entry.error else "no reason was given"
+    if entry.error is not None and entry.error.kind == "WrongOutput":
+        yield _invalid("output_mismatch", message)
+    elif entry.status == "interrupted":
+        yield _invalid("interrupted", message, passing=True)
+    else:
+        yield _invalid("failed", message)
+
+
+def _not_as_requested(seen: _Seen) -> Iterable[Reason]:
+    if seen.record is None or seen.record.actual is None or seen.record.header.job is None:
+        return
+    asked, actual = seen.record.header.job, seen.record.actual
+    wanted: dict[str, tuple[object, object]] = {
+        "threads": (asked.threads, actual.threads),
+        "memory format": (asked.memory_format, actual.memory_format),
+    }
+    if asked.affinity is not None:
+        wanted["cores"] = (sorted(asked.affinity), sorted(actual.affinity))
+    if asked.quantized_engine is not None:
+        wanted["quantized kernels"] = (asked.quantized_engine, actual.quantized_engine)
+    wrong = [
+        f"{name}: {got} instead of {want}" for name, (want, got) in wanted.items() if got != want
+    ]
+    if wrong:
+        yield _invalid("requested_not_actual", "; ".join(wrong))
+
+
+def _too_few_samples(seen: _Seen) -> Iterable[Reason]:
+    if seen.entry.measured_pass != "latency" or seen.steady is None:
+        return
+    count = len(seen.steady.duration_ns)
+    wanted = min(LIMITS.samples, seen.plan.measure.min_iterations)
+    if count < wanted:
+        yield _suspect(
+            "too_few_samples",
+            f"{count} inferences say little about a median, {wanted} are needed: raise "
+            "measure.max_seconds",
+        )
+
+
+def _drift_within(seen: _Seen) -> Iterable[Reason]:
+    """Compare the last third of the loop with the first (Mann-Whitney)."""
+    if seen.entry.measured_pass != "latency" or seen.steady is None:
+        return
+    durations = np.asarray(seen.steady.duration_ns, dtype=np.float64)
+    third = len(durations) // 3
+    if third < LIMITS.samples:
+        return
+    first, last = durations[:third], durations[-third:]
+    change = float(np.median(last) / max(np.median(first), 1.0)) - 1
+    if abs(change) > LIMITS.drift_share and mannwhitneyu(first, last).pvalue < LIMITS.drift_p:
+        yield _suspect(
+            "drift_within",
+            f"the last third of its inferences took {change:+.1%} of the first third's time",
+            passing=True,
+        )
+
+
+# --- heat and clocks ----------------------------------------------------------------------------
+
+
+def _status_rose(seen: _Seen) -> Iterable[Reason]:
+    before, after = seen.entry.before, seen.entry.after
+    for then, when in ((before, "before the launch"), (seen.baseline, "when the sweep began")):
+        if then is not None and after is not None and status_is_above(after, then):
+            yield _invalid(
+                "status_rose",
+                f"thermal status {after.thermal_status} after it, {then.thermal_status} {when}",
+                passing=True,
+            )
+    if before is not None and seen.baseline is not None and status_is_above(before, seen.baseline):
+        yield _invalid(
+            "status_rose",
+            f"thermal status {before.thermal_status} before it, {seen.baseline.thermal_status} when "
+            "the sweep began",
+            passing=True,
+        )
+
+
+def _clock_limited(seen: _Seen) -> Iterable[Reason]:
+    before, after, baseline = seen.entry.before, seen.entry.after, seen.baseline
+    for then, now, text in (
+        (before, after, "the highest clock of a core fell during the launch"),
+        (baseline, before, "the highest clock of a core was lower than when the sweep began"),
+        (baseline, after, "the highest clock of a core was lower than when the sweep began"),
+    ):
+        if then and now and fell(then.clock_limits_khz, now.clock_limits_khz):
+            clocks = _first_fall(then.clock_limits_khz or (), now.clock_limits_khz or ())
+            yield _invalid("clock_limited", f"{text}: {clocks}", passing=True)
+    for trace in _traces(seen, "_clock_limit"):
+        highest, lowest = trace.values[0], min(trace.values)
+        if lowest < highest * (1 - LIMITS.clock_fall):
+            core = trace.name.removesuffix("_clock_limit")
+            text = f"the highest clock of {core} fell from {_mhz(highest)} to {_mhz(lowest)} MHz"
+            yield _invalid("clock_limited", text, passing=True)
+
+
+def _first_fall(before: Sequence[int], after: Sequence[int]) -> str:
+    places = range(len(before))
+    core = next(n for n in places if after[n] < before[n] * (1 - LIMITS.clock_fall))
+    return f"core {core} from {_mhz(before[core])} to {_mhz(after[core])} MHz"
+
+
+def _mhz(khz: float) -> str:
+    return f"{khz / 1000:.0f}"
+
+
+def _clock_moved(seen: _Seen) -> Iterable[Reason]:
+    """Compare the clock late in the loop with the clock early in it, of the fastest core used.
+
+    With pauses between the inferences the governor lowers the clocks, and should.
+    """
+    if seen.loop is None or seen.plan.measure.delay_seconds > 0:
+        return
+    for read, limit in (
+        (_mean_clocks, LIMITS.mean_clock_fall),
+        (_read_clocks, LIMITS.clock_reading_fall),
+    ):
+        clocks = read(seen)
+        if clocks is None:
+            continue
+        early, late = clocks
+        if late < early * (1 - limit):
+            text = f"the clock fell from {_mhz(early)} to {_mhz(late)} MHz while it was measured"
+            yield _invalid("clock_moved", text, passing=True)
+        return
+
+
+def _mean_clocks(seen: _Seen) -> tuple[float, float] | None:
+    """Return early and late mean clocks in kHz, by time_in_state; None if it is not known."""
+    spans = _spans(seen)
+    traces = _used_cores(seen, "_cycles")
+    if spans is None or not traces:
+        return None
+    means = [[_slope(trace, begin, end) for trace in traces] for begin, end in spans]
+    known = [[mean for mean in span if mean is not None] for span in means]
+    return (max(known[0]), max(known[1])) if all(known) else None
+
+
+def _spans(seen: _Seen) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return two spans of time to compare: the loop's first and last third, else warm-up and loop.
+
+    A loop that was only looked at where it began and ended cannot be cut.
+    """
+    if seen.loop is None or seen.record is None:
+        return None
+    begin, end = seen.loop[0].time_ns, seen.loop[1].time_ns
+    within = max((_count(trace, begin, end) for trace in _traces(seen, "_cycles")), default=0)
+    if within >= 6:
+        third = (end - begin) // 3
+        return (begin, begin + third), (end - third, end)
+    warm = seen.record.mark("first_inference_done")
+    if warm is None or seen.loop[0].name != "warmup_done":
+        return None
+    return (warm.time_ns, begin), (begin, end)
+
+
+def _slope(trace: Trace, begin_ns: int, end_ns: int) -> float | None:
+    """Return how fast a counter grew, a second, between its first readings at or after two times."""
+    times = np.asarray(trace.time_ns)
+    first, last = np.searchsorted(times, (begin_ns, end_ns))
+    if last >= len(times) or first >= last:
+        last = len(times) - 1
+    if first >= last:
+        return None
+    seconds = float(times[last] - times[first]) / 1e9
+    return (trace.values[last] - trace.values[first]) / seconds if seconds > 0 else None
+
+
+def _read_clocks(seen: _Seen) -> tuple[float, float] | None:
+    """Return the highest clock in kHz as it was read when the loop began, and when it ended."""
+    assert seen.loop is not None
+    begin, end = seen.loop[0].time_ns, seen.loop[1].time_ns
+    if seen.entry.measured_pass == "energy":  # it began idle, at any clock
+        begin += (end - begin) // 3
+    pairs = [(_at(t, begin), _at(t, end)) for t in _used_cores(seen, "_clock")]
+    known = [(early, late) for early, late in pairs if early is not None and late is not None]
+    if not known:
+        return None
+    return max(early for early, _ in known), max(late for _, late in known)
+
+
+def _at(trace: Trace, time_ns: int) -> float | None:
+    """Return the first value at or after a time; None if there is none."""
+    place = int(np.searchsorted(np.asarray(trace.time_ns), time_ns))
+    return trace.values[place] if place < len(trace.values) else None
+
+
+def _used_cores(seen: _Seen, quantity: str) -> list[Trace]:
+    """Return a quantity's traces of the cores that the launch could run on."""
+    actual = seen.record.actual if seen.record else None
+    cores = {f"cpu{core}{quantity}" for core in actual.affinity} if actual else set()
+    found = _traces(seen, quantity)
+    return [trace for trace in found if not cores or trace.name in cores]
+
+
+def _traces(seen: _Seen, suffix: str) -> list[Trace]:
+    """Return the traces of every core ("cpuN" and the suffix) that have any point."""
+    if seen.record is None:
+        return []
+    return [
+        trace
+        for trace in seen.record.traces
+        if trace.values
+        and trace.name.endswith(suffix)
+        and trace.name.removeprefix("cpu").removesuffix(suffix).isdigit()
+    ]
+
+
+def _count(trace: Trace, begin_ns: int, end_ns: int) -> int:
+    times = np.asarray(trace.time_ns)
+    return int(np.count_nonzero((times > begin_ns) & (times < end_ns)))
+
+
+def _core_offline(seen: _Seen) -> Iterable[Reason]:
+    """Count the cores that told a clock: one that is offline tells none."""
+    after = seen.entry.after
+    for then, when in ((seen.entry.before, "before it"), (seen.baseline, "when the sweep began")):
+        if then is None or after is None or not then.clocks_khz or not after.clocks_khz:
+            continue
+        if len(after.clocks_khz) < len(then.clocks_khz):
+            yield _invalid(
+                "core_offline",
+                f"{len(after.clocks_khz)} cores were online after it, {len(then.clocks_khz)} {when}",
+                passing=True,
+            )
+
+
+def _not_cooled(seen: _Seen) -> Iterable[Reason]:
+    limit, waited = seen.plan.measure.cooldown_seconds, seen.entry.cooled_seconds
+    if waited is None or limit == 0 or waited < limit:
+        return
+    before = seen.entry.before.temperature_celsius if seen.entry.before else None
+    celsius = "" if before is None else f", at {before:.1f} °C"
+    yield _suspect(
+        "not_cooled",
+        f"it began{celsius} before the device had cooled to where the sweep began, after "
+        f"{waited:.0f} s: raise measure.cooldown_seconds",
+    )
+
+
+# --- others on the device -----------------------------------------------------------------------
+
+
+def _competing_load(seen: _Seen) -> Iterable[Reason]:
+    """Compare what others used of the cores with what the launch left to them."""
+    record, steady, loop = seen.record, seen.steady, seen.loop
+    trace = record.trace("cpu_busy") if record else None
+    if record is None or steady is None or steady.counters is None or loop is None or trace is None:
+        return
+    busy = _slope(trace, loop[0].time_ns, loop[1].time_ns)
+    if busy is None or steady.counters.wall_ns <= 0:
+        return
+    own_cores = steady.counters.cpu_ns / steady.counters.wall_ns
+    other_cores = max(0.0, busy / 1e9 - own_cores)
+    job = record.header.job
+    threads = job.threads if job else 1
+    spare_cores = max(0, record.header.device.cpus_online - threads)
+    missing = other_cores - spare_cores
+    text = f"other processes kept {other_cores:.1f} cores busy, and it left them {spare_cores}"
+    if missing > LIMITS.overrun_cores:
+        yield _invalid("competing_load", text, passing=True)
+    elif missing > LIMITS.crowded_cores:
+        yield _suspect("competing_load", text, passing=True)
+
+
+def _involuntary_switches(seen: _Seen) -> Iterable[Reason]:
+    if seen.entry.measured_pass not in ("latency", "energy"):
+        return
+    counters = seen.steady.counters if seen.steady else None
+    if counters is None or counters.wall_ns <= 0 or seen.record is None:
+        return
+    job = seen.record.header.job
+    rate = counters.involuntary_switches / (counters.wall_ns / 1e9) / (job.threads if job else 1)
+    if rate > LIMITS.involuntary_switches:
+        yield _suspect(
+            "involuntary_switches",
+            f"each of its threads was made to wait for others {rate:.0f} times a second",
+            passing=True,
+        )
+
+
+def _low_battery(seen: _Seen) -> Iterable[Reason]:
+    percent = seen.entry.before.battery_percent if seen.entry.before else None
+    if percent is not None and percent < LIMITS.battery_percent:
+        yield _suspect("low_battery", f"the battery was at {percent:.0f}%: phones save power then")
+
+
+# --- probes, clocks and sensors -----------------------------------------------------------------
+
+
+def _probe_cost(seen: _Seen) -> Iterable[Reason]:
+    if seen.record is None or seen.record.sampling is None or seen.entry.measured_pass is None:
+        return
+    limit = _PROBE_SHARES[seen.entry.measured_pass]
+    wall_ns = seen.record.end.time_ns - seen.record.header.main_ns
+    share = seen.record.sampling.cpu_ns / wall_ns if wall_ns > 0 else 0.0
+    if share > limit:
+        yield _suspect("probe_cost", f"reading its probes took {share:.1%} of a core")
+
+
+_PROBE_SHARES: dict[Pass, float] = {
+    "latency": LIMITS.probe_share_latency,
+    "profile": LIMITS.probe_share_latency,
+    "memory": LIMITS.probe_share_memory,
+    "energy": LIMITS.probe_share_energy,
+}
+
+
+def _clock_stepped(seen: _Seen) -> Iterable[Reason]:
+    entry = seen.entry
+    if entry.after is not None and entry.started_unix is not None and entry.host_ns is not None:
+        step = entry.after.unix - entry.started_unix - entry.host_ns / 1e9
+        if abs(step) > LIMITS.clock_step_seconds:
+            text = f"this computer's clock moved by {step:+.0f} s, or it slept"
+            yield _suspect("clock_stepped", text, passing=True)
+    traces = (*(seen.record.traces if seen.record else ()), *seen.beside)
+    back = [trace.name for trace in traces if np.any(np.diff(_times(trace)) < 0)]
+    if back:
+        text = f"the times of {', '.join(back[:3])} go back: the device's clock is not steady"
+        yield _invalid("clock_stepped", text, passing=True)
+
+
+def _times(trace: Trace) -> npt.NDArray[np.int64]:
+    return np.asarray(trace.time_ns, dtype=np.int64)
+
+
+def _sensor_lost(seen: _Seen) -> Iterable[Reason]:
+    """Find what could be read first, and no longer at the end of the loop."""
+    if seen.record is None or seen.record.sampling is None or seen.loop is None:
+        return
+    for failure in seen.record.sampling.failures:
+        trace = seen.record.trace(failure.channel)
+        if trace is None or not trace.time_ns or failure.reason.startswith("full"):
+            continue
+        if trace.time_ns[-1] < seen.loop[1].time_ns:
+            text = f"{failure.channel} could no longer be read: {failure.reason}"
+            yield _suspect("sensor_lost", text, passing=True)
+
+
+# --- energy -------------------------------------------------------------------------------------
+
+
+def _charging(seen: _Seen) -> Iterable[Reason]:
+    """Find a charger on a battery that is the source of power; the trace knows better than before."""
+    source = seen.entry.power
+    if source is None or not source.sees_charging:
+        return
+    trace = seen.record.trace(CHARGING) if seen.record else None
+    if trace is not None and trace.values:
+        charged = any(trace.values)
+    else:
+        charged = any(c is not None and c.charging for c in (seen.entry.before, seen.entry.after))
+    if charged:
+        yield _invalid("charging", "the battery was charged meanwhile, and is what is measured")
+
+
+def _no_energy(seen: _Seen) -> Iterable[Reason]:
+    entry, record = seen.entry, seen.record
+    if entry.status != "ok" or entry.power is None or record is None:
+        return
+    if entry.beside_error is not None:
+        text = f"power was not recorded: {entry.beside_error.message}"
+        yield _invalid("recorder_failed", text, passing=True)
+        return
+    energy = measure_energy(record, seen.beside, entry.power)
+    if isinstance(energy, EnergyTrouble):
+        yield _invalid(energy.key, energy.text, passing=energy.key in _PASSING_TROUBLE)
+
+
+_QUESTIONS: tuple[Callable[[_Seen], Iterable[Reason]], ...] = (
+    _bad_end,
+    _not_as_requested,
+    _status_rose,
+    _clock_limited,
+    _clock_moved,
+    _core_offline,
+    _not_cooled,
+    _competing_load,
+    _involuntary_switches,
+    _low_battery,
+    _charging,
+    _no_energy,
+    _too_few_samples,
+    _drift_within,
+    _probe_cost,
+    _clock_stepped,
+    _sensor_lost,
+)
