@@ -29,7 +29,7 @@ from harness.errors import (
 from harness.export.artifact import Artifact, ExportedModel, Fidelity
 from harness.export.fidelity import compare, is_good_enough
 from harness.job import Job, Loop, Pass, TensorSource
-from harness.ledger import LaunchError, LedgerEntry, PlannedLaunch, Status
+from harness.ledger import Conditions, LaunchError, LedgerEntry, PlannedLaunch, Status
 from harness.plan import Case, Measure, Plan
 from harness.power import PowerSource, Recorder
 from harness.records import Interrupted, LaunchRecord, Trace, parse_record
@@ -80,6 +80,7 @@ def run_launch(
     stop: Stop,
     *,
     known: bool = False,
+    before: Conditions | None = None,
     power: PowerSource | None = None,
     recorder: Recorder | None = None,
 ) -> Finished:
@@ -87,17 +88,17 @@ def run_launch(
 
     A job of that name that is on the device already is taken up (`known`), not started. What it
     leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. `power` is the source in the energy pass; `recorder` records it beside the runner,
+    result is safe. `before` are the device's conditions if they were read just now. `power` is the source in the energy pass; `recorder` records it beside the runner,
     and its trouble never ends the launch. Raises DeviceError, after which the job may still run or
     have ended, and Stopped with the job killed, unless it had ended by itself just before.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
-    before = after = None
+    after = None
     result, status = JobResult(None, ""), JobStatus("absent")
     problem: RunnerTimeout | NotSupported | None = None
     beside = _Beside(recorder, known=known)
     try:
-        before = device.conditions()
+        before = before or device.conditions()
         with beside:
             if not known:
                 device.start(make_job(device, order, power), pack)

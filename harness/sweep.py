@@ -41,7 +41,7 @@ from harness.ledger import (
 )
 from harness.plan import Plan, slug
 from harness.stop import Stop
-from harness.visit import Tools, measure, missing_launches, prepare
+from harness.visit import Tools, measure, missing_launches, prepare, settled_launches
 
 # Memory and energy repeat well, and a profile is there to explain: none needs every round.
 PASS_ROUNDS: dict[Pass, int] = {"memory": 3, "energy": 3, "profile": 1}
@@ -218,22 +218,26 @@ def _in_parallel(works: Sequence[Callable[[], None]], stop: Stop) -> None:
 
 
 def is_complete(sweep: Sweep) -> bool:
-    """Tell whether every planned launch ended ok, or belongs to a case that was skipped."""
+    """Tell whether every planned launch ended ok, or belongs to a case that was skipped.
+
+    One that does not count has ended when its tries are used up.
+    """
     return not unfinished_devices(sweep)
 
 
 def unfinished_devices(sweep: Sweep) -> list[DeviceInfo]:
     """Return the devices on which a planned launch has no good end."""
-    good = {(entry.device, entry.index) for entry in sweep.entries if entry.status == "ok"}
     skipped = {(entry.device, entry.case) for entry in sweep.entries if entry.status == "skipped"}
-    return [
-        info
-        for info in sweep.file.devices
-        if not all(
-            (info.id, launch.index) in good or (info.id, launch.case) in skipped
+
+    def is_done(info: DeviceInfo) -> bool:
+        settled = settled_launches(sweep, info.id)
+        good = {index for index, entry in settled.items() if entry.status == "ok"}
+        return all(
+            launch.index in good or (info.id, launch.case) in skipped
             for launch in sweep.file.schedule[info.id]
         )
-    ]
+
+    return [info for info in sweep.file.devices if not is_done(info)]
 
 
 def count_unfinished(sweep: Sweep) -> int:

@@ -1,30 +1,45 @@
 """One device's part of a sweep: bring it what it needs, run what the ledger lacks, leave it.
 
-A failed launch ends that launch, a lost device ends its part. Every attempt gets its line in the
-ledger, after its record is safe; only then does the device forget it.
-Not here: the sweep as a whole (`sweep.py`), what one launch does (`launch.py`).
+Before each launch the device cools; after it, the launch is judged, and one that may not count for a
+reason that passes is tried again. A failed launch ends that launch, a lost device ends its part. Every
+attempt gets its line in the ledger, after its record is safe; only then does the device forget it.
+Not here: the sweep as a whole (`sweep.py`), what one launch does (`launch.py`), what counts
+(`validity.py`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.cooling import Cooling, cool
 from harness.devices.base import Device
-from harness.errors import DeviceError, DeviceLost, RuntimePackError, Stopped
+from harness.energy_pass import EnergyPass, open_energy_pass
+from harness.errors import (
+    BadRecord,
+    DeviceError,
+    DeviceLost,
+    EnergyRefused,
+    MeterError,
+    RuntimePackError,
+    Stopped,
+)
 from harness.export.artifact import Artifact, ExportedModel
 from harness.job import Pass
 from harness.launch import (
     Finished,
     Order,
     as_launch_error,
+    failed_entry,
     interrupted_entry,
     run_launch,
     stage_files,
 )
 from harness.ledger import (
+    Conditions,
     DeviceInfo,
     LaunchError,
     LedgerEntry,
@@ -33,13 +48,19 @@ from harness.ledger import (
     write_whole,
 )
 from harness.plan import Case, EngineName, Plan, slug
+from harness.records import Interrupted, LaunchRecord, parse_record, write_beside
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
+from harness.validity import judge, may_pass
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a sweep stands: told after every step. `entry` is what has just ended, if anything."""
+    """Where a sweep stands: told after every step. `entry` is what has just ended, if anything.
+
+    `cooling` is set while the next launch waits for the device to cool; `again` counts the launches
+    that were tried again.
+    """
 
     device: str
     done: int
@@ -47,6 +68,8 @@ class Progress:
     current: str
     seconds_left: float | None
     entry: LedgerEntry | None = None
+    cooling: Cooling | None = None
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,19 +148,173 @@ def _leave(device: Device, tools: Tools) -> None:
 
 def measure(sweep: Sweep, visit: Visit, tools: Tools, stop: Stop) -> None:
     """Run all launches of one device; it may go away for good, and the others go on."""
-    device, pace = visit.device, _Pace(visit.orders)
     try:
-        for number, order in enumerate(visit.orders):
-            if stop.is_set():
-                return
-            tools.observe(pace.progress(device.info.id, number, order))
-            entry = _run_order(sweep.folder, order, visit, stop)
-            pace.note(order, entry)
-            tools.observe(pace.progress(device.info.id, number + 1, order, entry))
+        _Measuring(sweep, visit, tools, stop).run()
     except Stopped:
         return
     except DeviceError as error:
         tools.warn(str(error))
+
+
+class _Measuring:
+    """The launches of one device, from the first to the last.
+
+    `baseline` is the device as it was before the sweep's first launch: what the gate waits for. It
+    is in the ledger, so that a resumed sweep keeps it.
+    """
+
+    def __init__(self, sweep: Sweep, visit: Visit, tools: Tools, stop: Stop) -> None:
+        self._sweep, self._visit, self._tools, self._stop = sweep, visit, tools, stop
+        self._device = visit.device
+        self._pace = _Pace(visit.orders)
+        self._tries = Counter(
+            entry.index for entry in sweep.entries if _has_ended(entry, self._device.info.id)
+        )
+        self._baseline = find_baseline(sweep, self._device.info.id)
+        self._energy: EnergyPass | EnergyRefused | MeterError | None = None
+        self._done = self._again = 0
+
+    def run(self) -> None:
+        """Run every launch. Raises DeviceError when the device is given up, and Stopped."""
+        for order in self._visit.orders:
+            if self._stop.is_set():
+                return
+            self._tell(order)
+            entry = self._run(order)
+            self._pace.note(order, entry)
+            self._done += 1
+            self._tell(order, entry)
+
+    def _tell(
+        self, order: Order, entry: LedgerEntry | None = None, cooling: Cooling | None = None
+    ) -> None:
+        step = self._pace.progress(self._device.info.id, self._done, order, entry)
+        self._tools.observe(replace(step, cooling=cooling, again=self._again))
+
+    def _run(self, order: Order) -> LedgerEntry:
+        """Run a launch until it counts, or its tries are used up, or another would end no better."""
+        left = order.plan.measure.retries - self._tries[order.planned.index]
+        while True:
+            entry = self._try(order)
+            if left <= 0 or not deserves_another(entry):
+                return entry
+            left -= 1
+            self._again += 1
+            self._tell(order, entry)
+            order = replace(order, attempt=entry.attempt + 1)
+
+    def _try(self, order: Order) -> LedgerEntry:
+        """Run a launch of any pass; energy that is refused becomes an entry that says why."""
+        if order.planned.measured_pass != "energy":
+            return self._run_order(order, None)
+        try:
+            energy = self._open_energy(order.plan)
+            with energy.around_launch(self._device):
+                return self._run_order(order, energy)
+        except (EnergyRefused, MeterError) as error:
+            entry = failed_entry(self._device.info.id, order, error)
+            entry = entry.model_copy(update={"validity": judge(entry, None, (), order.plan)})
+            append_entry(self._sweep.folder, entry)
+            return entry
+
+    def _open_energy(self, plan: Plan) -> EnergyPass:
+        """Return how energy is measured here, decided once. Raises EnergyRefused or MeterError."""
+        if self._energy is None:
+            try:
+                self._energy = open_energy_pass(self._device, plan, self._tools.warn)
+            except (EnergyRefused, MeterError) as error:
+                self._energy = error
+        if isinstance(self._energy, Exception):
+            raise self._energy
+        return self._energy
+
+    def _run_order(self, order: Order, energy: EnergyPass | None) -> LedgerEntry:
+        """Run one launch, again if it was interrupted; every attempt gets its line in the ledger.
+
+        A job that outlived the host or the connection that began it is taken up where it stands.
+        Raises DeviceError when the device is in trouble twice: then it is given up for this run.
+        """
+        if _previous(order).key in self._visit.known_jobs:
+            order = _previous(order)
+        known = order.key in self._visit.known_jobs
+        try:
+            entry = self._attempt(order, energy, known=known)
+            if entry.status != "interrupted":
+                return entry
+            known = False
+        except DeviceLost:
+            raise
+        except DeviceError:  # it is in the ledger; a second one is not forgiven
+            known = self._device.poll(order.key).state != "absent"
+        if not known:
+            order = replace(order, attempt=order.attempt + 1)
+        return self._attempt(order, energy, known=known)
+
+    def _attempt(self, order: Order, energy: EnergyPass | None, *, known: bool) -> LedgerEntry:
+        device, folder = self._device, self._sweep.folder
+        try:
+            before, cooled_seconds = (None, None) if known else self._cool(order)
+            finished = run_launch(
+                device,
+                self._visit.packs[order.case.engine],
+                order,
+                self._stop,
+                known=known,
+                before=before,
+                power=energy.source if energy else None,
+                recorder=energy.recorder if energy else None,
+            )
+        except (DeviceError, Stopped) as error:
+            append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
+            if isinstance(error, Stopped):
+                device.forget(order.key)
+            raise
+        if self._baseline is None:
+            self._baseline = finished.entry.before
+        entry = finished.entry.model_copy(update={"cooled_seconds": cooled_seconds})
+        entry = self._judge(entry, finished, order.plan)
+        entry = _keep(folder, replace(finished, entry=entry))
+        device.forget(order.key)
+        return entry
+
+    def _cool(self, order: Order) -> tuple[Conditions, float | None]:
+        """Let the device cool before a launch; return its conditions then, and the seconds waited."""
+        limit_seconds = order.plan.measure.cooldown_seconds
+        if limit_seconds == 0:
+            return self._device.conditions(), None
+        return cool(
+            self._device,
+            self._baseline,
+            limit_seconds,
+            self._stop,
+            lambda cooling: self._tell(order, cooling=cooling),
+        )
+
+    def _judge(self, entry: LedgerEntry, finished: Finished, plan: Plan) -> LedgerEntry:
+        accepted = self._sweep.file.accepted
+        record = _parse(finished)
+        validity = judge(entry, record, finished.beside, plan, accepted, self._baseline)
+        return entry.model_copy(update={"validity": validity})
+
+
+def _parse(finished: Finished) -> LaunchRecord | None:
+    """Return a launch's record if it is whole; what is wrong with it is in the entry already."""
+    try:
+        record = parse_record(finished.record or b"", finished.entry.case)
+    except BadRecord:
+        return None
+    return None if isinstance(record, Interrupted) else record
+
+
+def deserves_another(entry: LedgerEntry) -> bool:
+    """Tell whether a launch does not count for reasons that may be gone at another try."""
+    return entry.status == "ok" and entry.validity is not None and may_pass(entry.validity)
+
+
+def find_baseline(sweep: Sweep, device: str) -> Conditions | None:
+    """Return a device's conditions before the first launch of a sweep that has any."""
+    own = (entry.before for entry in sweep.entries if entry.device == device)
+    return next((before for before in own if before is not None), None)
 
 
 def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> frozenset[str]:
@@ -145,7 +322,14 @@ def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> frozenset[s
 
     Returns the jobs that may still be taken up. Raises DeviceError if a job of another sweep runs.
     """
-    wanted = {o.key for order in orders for o in (order, _previous(order))}
+    name = device.info.id
+    ended = {(e.index, e.attempt) for e in sweep.entries if _has_ended(e, name)}
+    wanted = {
+        o.key
+        for order in orders
+        for o in (order, _previous(order))
+        if (o.planned.index, o.attempt) not in ended
+    }
     left = set()
     for job in device.jobs():
         if job in wanted:
@@ -160,55 +344,21 @@ def _clear(sweep: Sweep, orders: Sequence[Order], device: Device) -> frozenset[s
     return frozenset(left)
 
 
-def _run_order(folder: Path, order: Order, visit: Visit, stop: Stop) -> LedgerEntry:
-    """Run one launch, again if it was interrupted; every attempt gets its line in the ledger.
-
-    A job that outlived the host or the connection that began it is taken up where it stands.
-    Raises DeviceError when the device is in trouble twice: then it is given up for this run.
-    """
-    if _previous(order).key in visit.known_jobs:
-        order = _previous(order)
-    known = order.key in visit.known_jobs
-    try:
-        entry = _attempt(folder, order, visit, stop, known=known)
-        if entry.status != "interrupted":
-            return entry
-        known = False
-    except DeviceLost:
-        raise
-    except DeviceError:  # it is in the ledger; a second one is not forgiven
-        known = visit.device.poll(order.key).state != "absent"
-    if not known:
-        order = replace(order, attempt=order.attempt + 1)
-    return _attempt(folder, order, visit, stop, known=known)
-
-
-def _attempt(folder: Path, order: Order, visit: Visit, stop: Stop, *, known: bool) -> LedgerEntry:
-    device = visit.device
-    try:
-        finished = run_launch(device, visit.packs[order.case.engine], order, stop, known=known)
-    except (DeviceError, Stopped) as error:
-        append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
-        if isinstance(error, Stopped):
-            device.forget(order.key)
-        raise
-    entry = _keep(folder, finished)
-    device.forget(order.key)
-    return entry
-
-
 def _previous(order: Order) -> Order:
     return replace(order, attempt=order.attempt - 1)
 
 
 def _keep(folder: Path, finished: Finished) -> LedgerEntry:
-    """Store a launch: first the runner's record, whole, then the line that vouches for it."""
+    """Store a launch: first its records, whole, then the line that vouches for them."""
     entry = finished.entry
+    suffix = "" if entry.attempt == 1 else f".retry{entry.attempt - 1}"
+    stem = f"launches/{slug(entry.device)}/{entry.index:04d}-{entry.case}{suffix}"
     if finished.record is not None:
-        suffix = "" if entry.attempt == 1 else f".retry{entry.attempt - 1}"
-        name = f"launches/{slug(entry.device)}/{entry.index:04d}-{entry.case}{suffix}.jsonl"
-        write_whole(folder / name, finished.record)
-        entry = entry.model_copy(update={"file": name})
+        write_whole(folder / f"{stem}.jsonl", finished.record)
+        entry = entry.model_copy(update={"file": f"{stem}.jsonl"})
+    if finished.beside:
+        write_whole(folder / f"{stem}.beside.jsonl", write_beside(finished.beside))
+        entry = entry.model_copy(update={"beside_file": f"{stem}.beside.jsonl"})
     append_entry(folder, entry)
     return entry
 
@@ -216,9 +366,12 @@ def _keep(folder: Path, finished: Finished) -> LedgerEntry:
 def missing_launches(
     sweep: Sweep, models: Sequence[ExportedModel], device: str
 ) -> tuple[list[Order], list[LedgerEntry]]:
-    """Return what the ledger lacks for a device: launches to run, and cases to be skipped."""
+    """Return what the ledger lacks for a device: launches to run, and cases to be skipped.
+
+    A launch that does not count is run again as long as it has tries left.
+    """
     own = [entry for entry in sweep.entries if entry.device == device]
-    ended = {entry.index for entry in own if entry.status in ("ok", "failed")}
+    ended = settled_launches(sweep, device)
     attempts = {entry.index: entry.attempt for entry in own}
     told = {entry.case for entry in own if entry.index is None}
     by_name = {model.name: model for model in models}
@@ -241,6 +394,24 @@ def missing_launches(
             Order(sweep.file.id, planned, attempt, sweep.file.plan, case, model, artifact)
         )
     return orders, skipped
+
+
+def settled_launches(sweep: Sweep, device: str) -> dict[int, LedgerEntry]:
+    """Return the last attempt of each launch that is done, by index: no other is to be made."""
+    tries: dict[int, list[LedgerEntry]] = {}
+    for entry in sweep.entries:
+        if entry.index is not None and _has_ended(entry, device):
+            tries.setdefault(entry.index, []).append(entry)
+    retries = sweep.file.plan.measure.retries
+    return {
+        index: entries[-1]
+        for index, entries in tries.items()
+        if not deserves_another(entries[-1]) or len(entries) > retries
+    }
+
+
+def _has_ended(entry: LedgerEntry, device: str) -> bool:
+    return entry.device == device and entry.index is not None and entry.status in ("ok", "failed")
 
 
 def _can_run(artifact: Artifact | None) -> bool:
@@ -267,7 +438,8 @@ class _Pace:
 
     def note(self, order: Order, entry: LedgerEntry) -> None:
         key = (order.case.id, order.planned.measured_pass)
-        self._seconds.setdefault(key, []).append((entry.host_ns or 0) / 1e9)
+        seconds = (entry.host_ns or 0) / 1e9 + (entry.cooled_seconds or 0.0)
+        self._seconds.setdefault(key, []).append(seconds)
 
     def progress(
         self, device: str, done: int, order: Order, entry: LedgerEntry | None = None
