@@ -29,7 +29,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import meter
 from harness.devices import android_facts as facts
+from harness.devices import android_power as power
 from harness.devices import android_scripts as scripts
 from harness.devices import probes
 from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
@@ -192,12 +194,30 @@ class AndroidPhone:
         return probes.make_probes(self._readable, measured_pass)
 
     def power_sources(self) -> Sequence[PowerSource]:
-        """Return the sources of power, the best first."""
-        return ()
+        """Return the phone's rails and its fuel gauge, as they are now, and an external meter."""
+        answer = self._shell(facts.ask(power.ASK) + "\ntrue").text
+        try:  # TODO until calibration.py is there
+            from harness.calibration import read_calibration  # type: ignore[import-untyped]
 
-    def recorder(self, source: PowerSource) -> Recorder | None:  # noqa: ARG002
-        """Return what records a source beside a launch."""
+            calibration = read_calibration(self.info.fingerprint)
+        except ImportError:
+            calibration = None
+        found = power.describe_sources(facts.sections(answer), calibration, self.info.id)
+        return (*found, meter.describe_source())
+
+    def recorder(self, source: PowerSource) -> Recorder | None:
+        """Return what records rails or a meter; None for the gauge, which the runner reads."""
+        match source.kind:
+            case "rails":
+                return power.RailsRecorder(self._shell)
+            case "meter":
+                return meter.MeterRecorder(self._read_clock)
         return None
+
+    def read_current(self, source: PowerSource) -> float | None:
+        """Read the gauge's raw current now; None if it does not read as a number."""
+        script = power.make_reading(source)
+        return None if script is None else power.parse_reading(source, self._try(script).text)
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the phone's store, verified there by its hash, unless it is there."""
@@ -338,6 +358,23 @@ OMP_NUM_THREADS={job.threads} \\
         self._closed.set()
         self._shell(f"rm -rf {ROOT}", seconds=120.0)
         return int(used[0]) * 1024
+
+    def _read_clock(self) -> tuple[int, int]:
+        """Read the phone's CLOCK_MONOTONIC before and after next to nothing.
+
+        No tool of the shell tells that clock: /proc/uptime has another, in hundredths of a second. But
+        the supervisor in every pack notes when what it started began and ended.
+        """
+        folder = f"{ROOT}/clock"
+        answer = self._shell(
+            f"rm -rf {folder}; mkdir -p {folder} && set -- {ROOT}/packs/*/supervise &&\n"
+            f'"$1" {folder} -- /system/bin/sh -c : && cat {folder}/exit; rm -rf {folder}'
+        ).text
+        try:
+            told = JobExit.model_validate_json(answer)
+        except ValueError as error:
+            raise CommandFailed(f"{self.info.id} does not tell its clock: {answer!r}") from error
+        return told.start_ns, told.end_ns
 
     def _poll_script(self, launch: str) -> str:
         return scripts.POLL.replace("@JOB@", f"{ROOT}/jobs/{launch}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.cache import cache_folder
-from harness.devices import probes
+from harness.devices import local_power, probes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.devices.processes import start_ticks
 from harness.errors import CommandTimeout, DeviceError, DeviceNotFound, NotSupported, StorageError
@@ -104,11 +104,11 @@ class LocalDevice:
         return probes.make_probes(self._readable, measured_pass)
 
     def power_sources(self) -> Sequence[PowerSource]:
-        """Return the sources of power, the best first."""
-        return ()
+        """Return RAPL, with the reason where it cannot be read."""
+        return local_power.describe_sources()
 
     def recorder(self, source: PowerSource) -> Recorder | None:  # noqa: ARG002
-        """Return what records a source beside a launch."""
+        """Return nothing: the runner reads RAPL itself."""
         return None
 
     def stage(self, path: Path, sha256: str) -> str:  # noqa: ARG002 - the file is here already
