@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from harness.power import (
     CHARGE,
@@ -51,6 +51,8 @@ class Limits:
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
     meter_gap_seconds: float = 1.0
+    # The least that a phone awake draws; one that a charger feeds draws nothing from its battery.
+    discharging_amperes: float = 0.02
     # The current and the charge counter come from one shunt: beyond 15% one of them is wrong. Their
     # comparison needs so many steps of the counter.
     charge_disagreement: float = 0.15
@@ -346,15 +348,18 @@ def _check_discharging(
     """See that the battery alone feeds the phone: its gauge tells nothing of a charger's power."""
     if whole is None:
         return
-    charging = record.trace(CHARGING)
-    if charging is not None and any(
-        value > 0 and whole.begin_ns <= time <= whole.end_ns
-        for time, value in zip(charging.time_ns, charging.values, strict=False)
-    ):
-        raise _Trouble("charging", "the phone was plugged in or charged while it was measured")
     inside = amperes[(refreshes >= whole.begin_ns) & (refreshes <= whole.end_ns)]
     if len(inside) and np.median(inside) < 0:
         raise _Trouble("charging", "the battery was charged while it was measured: see its current")
+    charging = record.trace(CHARGING)
+    plugged = charging is not None and any(
+        value > 0 and whole.begin_ns <= time <= whole.end_ns
+        for time, value in zip(charging.time_ns, charging.values, strict=False)
+    )
+    # A phone whose charging is suspended says "Not charging", and one with a full battery too. Only
+    # the former draws all it needs from the battery, also when it rests.
+    if plugged and (not len(inside) or inside.min() < LIMITS.discharging_amperes):
+        raise _Trouble("charging", "the phone was plugged in or charged while it was measured")
 
 
 def _check_charge(
@@ -385,6 +390,7 @@ def charge_ratio(
     amperes: Array,
     counter_ns: npt.NDArray[np.int64],
     counter_uah: Array,
+    least_steps: int = LIMITS.charge_steps,
 ) -> float | None:
     """Return the integral of the drawn current over the fall of the charge counter (both in uAh).
 
@@ -392,7 +398,7 @@ def charge_ratio(
     too few steps to tell, or where the counter rose.
     """
     steps = np.flatnonzero(np.diff(counter_uah) != 0) + 1
-    if len(steps) < LIMITS.charge_steps:
+    if len(steps) < least_steps:
         return None
     first, last = steps[0], steps[-1]
     fell = counter_uah[first] - counter_uah[last]
@@ -644,7 +650,7 @@ def _sampling(levels: tuple[_Level, _Level, _Level], shares: tuple[float, float,
         for share, spread, level in zip(shares, (idle, block.spread, idle), levels, strict=True)
     )
     worth = max(2.0, sum(level.effective for level in levels) - 3)
-    return float(stats.t.ppf(0.975, worth) * np.sqrt(variance))
+    return float(stdtrit(worth, 0.975) * np.sqrt(variance))
 
 
 def _scale_share(calibration: Calibration | None) -> float:

@@ -76,6 +76,10 @@ class EnergyRefused(HarnessError):
     """Energy cannot be measured on this device as it is; the other passes go on."""
 
 
+class CalibrationRefused(HarnessError):
+    """A fuel gauge does not show what would tell its sign, its unit or its period."""
+
+
 class MeterError(HarnessError):
     """An external power meter is missing, or does not do what it is asked."""
 
