@@ -24,6 +24,7 @@ from tests.virtual_phone.body import Body
 from tests.virtual_phone.connection import Connection, Service, Stream
 from tests.virtual_phone.control import control_address
 from tests.virtual_phone.faults import Fault
+from tests.virtual_phone.history import History
 from tests.virtual_phone.link import Link, LinkCondition
 from tests.virtual_phone.phone_state import PhoneState
 from tests.virtual_phone.sandbox import Sandbox
@@ -35,6 +36,7 @@ from tests.virtual_phone.system_server import Phone, SystemServer
 
 # Below the range that Linux gives away by itself: a port that is refused for a while stays ours.
 PORTS = range(20_000, 32_000)
+READ_CLOCKS_TIMES, READ_CLOCKS_NS = 5, 300_000
 READ_BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -61,7 +63,8 @@ class VirtualAdbd:
         self._armed: list[asyncio.TimerHandle] = []
         self._undo: dict[int, Callable[[], None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_seconds, self._last_cpu = time.monotonic(), 0.0
+        self._history = History()
+        self._last_ns, self._last_cpu = time.monotonic_ns(), 0.0
         self.port = 0
 
     async def run(self, port: int, started: Callable[[], None]) -> None:
@@ -89,18 +92,30 @@ class VirtualAdbd:
 
     async def _live(self) -> None:
         while True:
-            await asyncio.sleep(self._spec.battery.gauge_period_seconds)
-            if self._advance():
-                self._write_sys()
+            await asyncio.sleep(self._spec.step_seconds)
+            self._advance()
 
-    def _advance(self) -> bool:
-        now, cpu = time.monotonic(), self._sandbox.cpu_seconds()
-        refreshed = self._body.advance(now - self._last_seconds, cpu - self._last_cpu)
-        self._last_seconds, self._last_cpu = now, cpu
-        return refreshed
+    def _advance(self) -> None:
+        """Bring the body up to now, and note what it has consumed."""
+        now_ns, cpu = self._read_clocks()
+        refreshed = self._body.advance((now_ns - self._last_ns) / 1e9, cpu - self._last_cpu)
+        self._last_ns, self._last_cpu = now_ns, cpu
+        self._history.note(now_ns, cpu)
+        if refreshed:
+            self._write_sys()
 
     def _write_sys(self) -> None:
         self._sys.write(self._body, self._online, self._state.fixed_performance)
+
+    def _read_clocks(self) -> tuple[int, float]:
+        """Return the time and the CPU time used until then: read anew if something came in between."""
+        for _ in range(READ_CLOCKS_TIMES):
+            before_ns = time.monotonic_ns()
+            cpu = self._sandbox.cpu.seconds()
+            after_ns = time.monotonic_ns()
+            if after_ns - before_ns < READ_CLOCKS_NS:
+                break
+        return (before_ns + after_ns) // 2, cpu
 
     # --- connections -----------------------------------------------------------------------------
 
@@ -326,6 +341,8 @@ class VirtualAdbd:
                 return [asdict(process) for process in self._sandbox.processes()]
             case "log":
                 return list(self._state.log)
+            case "consumed":
+                return self._consumed(order["from_ns"], order["to_ns"])
             case "fault":
                 self.add(Fault(**order["fault"]))
             case "forget":
@@ -340,11 +357,21 @@ class VirtualAdbd:
                 self._write_sys()
         return None
 
+    def _consumed(self, from_ns: int, to_ns: int) -> dict[str, float] | None:
+        self._advance()
+        offset_ns = self._sandbox.clock_offset_ns
+        cpu = self._history.cpu_seconds_between(from_ns + offset_ns, to_ns + offset_ns)
+        if cpu is None:
+            return None
+        return asdict(self._body.consumption((to_ns - from_ns) / 1e9, cpu))
+
     def _report(self) -> dict[str, Any]:
         """Return everything that a test may want to know, exact and up to now."""
         self._advance()
         body = self._body
         return {
+            "serialno": self._spec.serialno,
+            "monotonic_ns": self._last_ns - self._sandbox.clock_offset_ns,
             "seconds": body.seconds,
             "consumed_mj": body.consumed_mj,
             "cpu_seconds": body.cpu_seconds,

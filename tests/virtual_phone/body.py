@@ -7,6 +7,7 @@ here: see `sysfs.py` and `system_server.py`.
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass
 
 from tests.virtual_phone.spec import PhoneSpec
@@ -23,9 +24,17 @@ class Gauge:
     charge_uah: int
     voltage_mv: int
     current_ua: int
-    """Mean since the last refresh; charging is positive here, whatever the phone reports."""
+    """Charging is positive here, whatever the phone reports."""
     temperature_celsius: float
     status: int
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """What a phone consumed in a window: all of it, and what it would have consumed idle."""
+
+    mj: float
+    idle_mj: float
 
 
 class Body:
@@ -47,7 +56,9 @@ class Body:
         self.current_ma = 0.0
         charger_ma = self._battery.charger_ma if self.charging else 0.0
         self.current_ma = charger_ma - 1000 * self._battery.idle_mw / self.voltage_mv
+        self._random = random.Random(self._battery.seed)
         self.gauge = self._read(self.current_ma * 1000)
+        self._gauge_due_seconds = self._random.random() * self._battery.gauge_period_seconds
         self._since_gauge_seconds = 0.0
         self._since_gauge_uah = 0.0
 
@@ -74,48 +85,74 @@ class Body:
             return self.status_override
         return sum(self.skin_celsius >= limit for limit in self._thermal.status_from_celsius)
 
+    def consumption(self, host_seconds: float, host_cpu_seconds: float) -> Consumed:
+        """Return what so much time, and so much CPU time in it, costs."""
+        idle_mj = self._battery.idle_mw * host_seconds * self._scale
+        busy_mj = self._battery.busy_core_mw * host_cpu_seconds * self._scale
+        return Consumed(idle_mj + busy_mj, idle_mj)
+
     def advance(self, host_seconds: float, host_cpu_seconds: float) -> bool:
         """Let time pass and CPU time be used; return whether the gauge was refreshed."""
-        seconds, cpu = host_seconds * self._scale, host_cpu_seconds * self._scale
+        refreshed = False
+        while host_seconds > 0:
+            # The gauge refreshes when that is due, however late anybody came to advance the body.
+            part = min(host_seconds, self._gauge_due_seconds)
+            cpu_seconds = host_cpu_seconds * part / host_seconds
+            self._pass(part * self._scale, cpu_seconds * self._scale)
+            host_seconds, host_cpu_seconds = host_seconds - part, host_cpu_seconds - cpu_seconds
+            self.cpu_seconds += cpu_seconds
+            self._gauge_due_seconds -= part
+            if self._gauge_due_seconds <= 0:
+                self._refresh()
+                refreshed = True
+        return refreshed
+
+    def _pass(self, seconds: float, cpu_seconds: float) -> None:
         if seconds <= 0:
-            return False
-        energy_mj = self._battery.idle_mw * seconds + self._battery.busy_core_mw * cpu
+            return
+        energy_mj = self._battery.idle_mw * seconds + self._battery.busy_core_mw * cpu_seconds
         power_mw = energy_mj / seconds
         load_ma = 1000 * power_mw / self.voltage_mv
         self.current_ma = (self._battery.charger_ma if self.charging else 0.0) - load_ma
         moved_uah = self.current_ma * 1000 * seconds / 3600
-        before_uah = self.charge_uah
-        self.charge_uah = min(max(before_uah + moved_uah, 0.0), float(self._battery.capacity_uah))
+        self.charge_uah = min(
+            max(self.charge_uah + moved_uah, 0.0), float(self._battery.capacity_uah)
+        )
         target = self._thermal.ambient_celsius + self._thermal.celsius_per_watt * power_mw / 1000
         decay = math.exp(-seconds / self._thermal.time_constant_seconds)
         self.skin_celsius = target + (self.skin_celsius - target) * decay
         self.consumed_mj += energy_mj
         self.seconds += seconds
-        self.cpu_seconds += host_cpu_seconds
-        return self._refresh(host_seconds, moved_uah)
-
-    def _refresh(self, host_seconds: float, moved_uah: float) -> bool:
-        self._since_gauge_seconds += host_seconds
+        self._since_gauge_seconds += seconds
         self._since_gauge_uah += moved_uah
-        if self._since_gauge_seconds < self._battery.gauge_period_seconds:
-            return False
-        mean_ua = self._since_gauge_uah * 3600 / (self._since_gauge_seconds * self._scale)
-        self.gauge = self._read(mean_ua)
-        self._since_gauge_seconds = self._since_gauge_uah = 0.0
-        return True
 
-    def _read(self, mean_ua: float) -> Gauge:
+    def _refresh(self) -> None:
+        current_ua = self.current_ma * 1000
+        if self._battery.gauge == "mean" and self._since_gauge_seconds > 0:
+            current_ua = self._since_gauge_uah * 3600 / self._since_gauge_seconds
+        self.gauge = self._read(
+            current_ua + self._random.gauss(0.0, self._battery.current_noise_ua)
+        )
+        self._gauge_due_seconds = self._battery.gauge_period_seconds
+        self._since_gauge_seconds = self._since_gauge_uah = 0.0
+
+    def _read(self, current_ua: float) -> Gauge:
         if self.charging:
             status = CHARGING
         elif self.level_percent >= 100:
             status = FULL
         else:
             status = NOT_CHARGING if self.cable_in else DISCHARGING
+        battery = self._battery
         return Gauge(
             level_percent=int(self.level_percent),
-            charge_uah=round(self.charge_uah),
-            voltage_mv=round(self.voltage_mv),
-            current_ua=round(mean_ua),
+            charge_uah=_in_steps(self.charge_uah, battery.charge_step_uah),
+            voltage_mv=_in_steps(self.voltage_mv, battery.voltage_step_mv),
+            current_ua=_in_steps(current_ua, battery.current_step_ua),
             temperature_celsius=round(self.skin_celsius - 1.0, 1),
             status=status,
         )
+
+
+def _in_steps(value: float, step: int) -> int:
+    return round(value / step) * step

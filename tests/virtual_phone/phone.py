@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.virtual_phone.adb_server import AdbServer, Cable
+from tests.virtual_phone.body import Consumed
 from tests.virtual_phone.control import PhoneControl
 from tests.virtual_phone.faults import Fault
 from tests.virtual_phone.image import system_image
@@ -115,6 +116,16 @@ class VirtualPhone:
         """Return all that is true of the phone, exactly and as of now (see `VirtualAdbd._report`)."""
         found: dict[str, Any] = self.order("state")
         return found
+
+    def consumed(self, from_ns: int, to_ns: int) -> Consumed:
+        """Return what the phone consumed between two moments of its CLOCK_MONOTONIC (a record's times).
+
+        Raises ValueError for a time before its present boot, or yet to come.
+        """
+        found = self.order("consumed", from_ns=from_ns, to_ns=to_ns)
+        if found is None:
+            raise ValueError(f"the phone knows nothing of {from_ns} to {to_ns} ns")
+        return Consumed(**found)
 
     def altered(self) -> dict[str, Any]:
         """Return the settings that commands have changed and not put back."""

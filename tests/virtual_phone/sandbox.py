@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import resource
 import shutil
 import signal
 import struct
@@ -23,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.virtual_phone.cpu_time import cpu_time
 from tests.virtual_phone.emulation import let_kernel_start_arm64
 from tests.virtual_phone.files import SHELL_ID, PhoneFiles, can_be_shell
 from tests.virtual_phone.image import system_image
@@ -64,14 +64,15 @@ class Sandbox:
         self._image = system_image()
         self._boot: subprocess.Popen[bytes] | None = None
         self._init_pid = 0
-        self._spent_cpu_seconds = 0.0
         self._online = set(os.sched_getaffinity(0))
         self.files: PhoneFiles
         self.sys, self.sockets = folder / "sys", folder / "sockets"
         self._make_storage()
         if spec.abi == "arm64-v8a":
             let_kernel_start_arm64()
-        self._cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu = cpu_time(lambda: sum(process.cpu_seconds for process in self.processes()))
+        self.clock_offset_ns = 0
+        """What the phone's CLOCK_MONOTONIC lags behind the host's, in the present boot."""
 
     def _make_storage(self) -> None:
         _run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(self._folder))
@@ -100,9 +101,14 @@ class Sandbox:
         (self._folder / "boot_id").write_text(f"{uuid.uuid4()}\n")
         info, info_end = os.pipe()
         try:
+            uptime, monotonic = _clocks_of_host()
+            self.clock_offset_ns = monotonic * 1_000_000_000
+            clocks = ["--boottime", str(-uptime), "--monotonic", str(-monotonic)]
             self._boot = subprocess.Popen(
-                [*_clocks_at_zero(), "bwrap", *self._mounts(), "--info-fd", str(info_end),
-                 "/system/bin/sh", "-c", INIT],
+                self.cpu.enter(
+                    ["unshare", "--time", *clocks, "bwrap", *self._mounts(),
+                     "--info-fd", str(info_end), "/system/bin/sh", "-c", INIT]
+                ),
                 pass_fds=[info_end], stdin=subprocess.DEVNULL,
             )  # fmt: skip
         finally:
@@ -153,6 +159,7 @@ class Sandbox:
         _run("umount", "--lazy", str(self._folder / "data"))
         _run("umount", "--lazy", str(self._folder))
         self._folder.rmdir()
+        self.cpu.close()
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -176,7 +183,7 @@ class Sandbox:
         if self._online != os.sched_getaffinity(0):
             line = ["/usr/bin/taskset", "--cpu-list", ",".join(map(str, self._online)), *line]
         return subprocess.Popen(
-            line,
+            self.cpu.enter(line),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -212,19 +219,6 @@ class Sandbox:
                 ticks = sum(int(field) for field in times[11:15])
                 found.append(PhoneProcess(pid, command, ticks / CLOCK_TICKS))
         return found
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that the phone's processes have used since it was made.
-
-        A process's time moves to its parent when that waits for it. Parents are read first, so a move
-        in between is seen late and never twice; the sum never goes back.
-        """
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        before = self._cpu_before
-        spent = ended.ru_utime - before.ru_utime + ended.ru_stime - before.ru_stime
-        alive = sum(process.cpu_seconds for process in self.processes())
-        self._spent_cpu_seconds = max(self._spent_cpu_seconds, spent + alive)
-        return self._spent_cpu_seconds
 
     def kill(self, text: str) -> list[int]:
         """Send SIGKILL to the processes whose command line contains this, as the system would."""
@@ -268,10 +262,11 @@ class Sandbox:
         _run("mount", "-o", f"remount,size={size}", str(data))
 
 
-def _clocks_at_zero() -> list[str]:
-    uptime = int(float(_read_text("/proc/uptime").split()[0]))
-    monotonic = int(time.clock_gettime(time.CLOCK_MONOTONIC))
-    return ["unshare", "--time", "--boottime", str(-uptime), "--monotonic", str(-monotonic)]
+def _clocks_of_host() -> tuple[int, int]:
+    """Return whole seconds of CLOCK_BOOTTIME and CLOCK_MONOTONIC, to be taken off a new boot's."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME)), int(
+        time.clock_gettime(time.CLOCK_MONOTONIC)
+    )
 
 
 def _cpuinfo(spec: PhoneSpec) -> str:

@@ -48,6 +48,17 @@ class Battery:
     current_per_ampere: int = 1_000_000
     """The gauge's unit: 1000000 for uA, 1000 for the phones that report mA."""
     gauge_period_seconds: float = 0.25
+    """Seconds of the host between two refreshes; the first comes at a moment that the seed draws."""
+    gauge: Literal["mean", "instant"] = "mean"
+    """What current it shows: the mean since the last refresh, or that of the refresh's moment."""
+    current_step_ua: int = 1
+    voltage_step_mv: int = 1
+    charge_step_uah: int = 1
+    """The least steps of what it shows."""
+    current_noise_ua: float = 0.0
+    """The standard deviation of an error of each refresh."""
+    seed: int = 0
+    """Draws the noise and the moment of the first refresh."""
     readable: bool = True
     """False where the vendor hides the gauge's files from the shell."""
     suspend_works: bool = True
@@ -63,6 +74,10 @@ class Thermal:
     time_constant_seconds: float = 120.0
     status_from_celsius: tuple[float, ...] = (39.0, 41.0, 43.0, 46.0, 52.0, 57.0)
     """The skin temperature from which the status is 1 (light) to 6 (shutdown)."""
+
+
+CALM = Thermal(celsius_per_watt=0.1)
+"""A phone that no load of this computer's makes hot: its status stays 0 unless a fault raises it."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,8 @@ class PhoneSpec:
     thermal: Thermal = field(default_factory=Thermal)
     time_scale: float = 1.0
     """How many seconds of battery and heat pass in one second of the host."""
+    step_seconds: float = 0.01
+    """How often the body looks at the CPU time used, and clocks are shown (seconds of the host)."""
     boot_seconds: float = 1.0
     """From a reboot until adbd answers again."""
     boot_completed_seconds: float = 0.5
