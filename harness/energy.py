@@ -46,8 +46,9 @@ class Limits:
     constant_refreshes: int = 10
     # A phone's peaks are two or three times its steady load; five times is a wrong digit.
     jump_factor: float = 5.0
-    # A phone at work does not fall to half of its draw for one refresh and return.
+    # A phone at work does not fall to half of its draw for a moment (this part of a phase) and return.
     dip_share: float = 0.5
+    dip_length: float = 0.2
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
     meter_gap_seconds: float = 1.0
@@ -140,7 +141,11 @@ def measure_energy(
     """Work out what one launch consumed; never raises for what a gauge or a meter may answer."""
     try:
         phases = _phases(record)
-        power = _readings(record, beside, source, _Phase(phases[0].begin_ns, phases[2].end_ns))
+        whole = _Phase(phases[0].begin_ns, phases[2].end_ns)
+        power = _readings(record, beside, source, whole)
+        _check_jumps(source, power, phases)
+        if source.calibration is not None:
+            _check_charge(record, source.calibration)
         return _net(record, source, power, phases)
     except _Trouble as trouble:
         return EnergyTrouble(trouble.key, str(trouble))
@@ -205,10 +210,10 @@ def _readings(
             return _meter(record, beside, whole)
         case "rails":
             traces = [trace for trace in beside if trace.name.startswith(RAIL)]
-            return _counters(record, traces, source, source.clock_uncertainty_ns / 1e9)
+            return _counters(record, traces, source, whole, source.clock_uncertainty_ns / 1e9)
         case "rapl":
             traces = [trace for trace in record.traces if trace.name.startswith(RAPL_ENERGY)]
-            return _counters(record, traces, source, LIMITS.rapl_update_seconds)
+            return _counters(record, traces, source, whole, LIMITS.rapl_update_seconds)
 
 
 @dataclass(frozen=True)
@@ -285,7 +290,6 @@ def _gauge(record: LaunchRecord, source: PowerSource, whole: _Phase | None) -> P
     amperes = current.at(middle) * calibration.sign * calibration.amperes_per_unit
     if source.sees_charging:
         _check_discharging(record, amperes, refreshes, whole)
-    _check_charge(record, current, calibration, whole)
     return PowerReadings(
         refreshes - int(poll_ns + calibration.refresh_seconds * 1e9),
         refreshes,
@@ -307,14 +311,14 @@ def find_refreshes(
     if not len(changes):
         return np.arange(time_ns[0], time_ns[-1], period).astype(np.int64)
     found = list(np.arange(changes[0], time_ns[0], -period)[::-1])
-    for change in [*changes[1:], float(time_ns[-1]) + period]:
-        last = found[-1]
-        missed = max(1, round((change - last) / period))
-        if change - last < period / 2:
+    for change in changes[1:]:
+        gap = change - found[-1]
+        if gap < period / 2:
             continue  # polls that fell within one refresh: it is one
-        found += list(last + (change - last) * np.arange(1, missed + 1) / missed)
-    inside = [time for time in found if time <= time_ns[-1]]
-    return np.asarray(inside).astype(np.int64)
+        count = max(1, round(gap / period))
+        found += list(found[-1] + gap * np.arange(1, count + 1) / count)
+    found += list(np.arange(found[-1] + period, time_ns[-1] + 1.0, period))
+    return np.asarray(found).astype(np.int64)
 
 
 def _volts(voltage: _Series) -> _Series:
@@ -362,25 +366,23 @@ def _check_discharging(
         raise _Trouble("charging", "the phone was plugged in or charged while it was measured")
 
 
-def _check_charge(
-    record: LaunchRecord, current: _Series, calibration: Calibration, whole: _Phase | None
-) -> None:
+def _check_charge(record: LaunchRecord, calibration: Calibration) -> None:
     """Compare the current with the charge counter, where that moved far enough to tell."""
-    trace = record.trace(CHARGE)
-    if whole is None or calibration.charge_ratio is None or trace is None or not trace.values:
+    current, counter = record.trace(CURRENT), record.trace(CHARGE)
+    if calibration.charge_ratio is None or not current or not counter or not counter.values:
         return
     ratio = charge_ratio(
-        current.time_ns,
-        current.values * calibration.sign * calibration.amperes_per_unit,
-        np.asarray(trace.time_ns, dtype=np.int64),
-        np.asarray(trace.values, dtype=np.float64),
+        np.asarray(current.time_ns, dtype=np.int64),
+        np.asarray(current.values) * calibration.sign * calibration.amperes_per_unit,
+        np.asarray(counter.time_ns, dtype=np.int64),
+        np.asarray(counter.values),
     )
     if ratio is None:
         return
     if abs(ratio / calibration.charge_ratio - 1) > LIMITS.charge_disagreement:
         raise _Trouble(
             "gauge_disagrees",
-            f"the current says {ratio:.2f} times what the charge counter says, and "
+            f"the current says {ratio:.2f} times what the charge counter says, and said "
             f"{calibration.charge_ratio:.2f} times when it was calibrated",
         )
 
@@ -421,7 +423,11 @@ def _meter(record: LaunchRecord, beside: Sequence[Trace], whole: _Phase | None) 
 
 
 def _counters(
-    record: LaunchRecord, traces: Sequence[Trace], source: PowerSource, jitter_seconds: float
+    record: LaunchRecord,
+    traces: Sequence[Trace],
+    source: PowerSource,
+    whole: _Phase | None,
+    jitter_seconds: float,
 ) -> PowerReadings:
     """Turn counters of energy (uJ), one or several, into the mean power between their updates."""
     if not traces:
@@ -439,6 +445,10 @@ def _counters(
     grid, total = grid[updated], total[updated]
     if len(grid) < 2:
         raise _Trouble("no_power_trace", f"{source.name}: the counters of energy stood still")
+    longest = max(
+        LIMITS.gap_refreshes * float(np.median(np.diff(grid))) / 1e9, LIMITS.meter_gap_seconds
+    )
+    _check_cover(record, _Series(source.name, grid, total), whole, longest, "gauge_gaps")
     watts = np.diff(total) * 1e3 / np.diff(grid)
     return PowerReadings(grid[:-1], grid[1:], watts, jitter_seconds=jitter_seconds)
 
@@ -480,7 +490,6 @@ def _net(
     iterations = _iterations(record)
     if iterations < 1:
         raise _Trouble("too_few_readings", "the launch did no inference in its block")
-    _check_jumps(source, power, phases)
     before = _level(power, phases[0], "idle before the work", LIMITS.idle_readings)
     block = _level(power, phases[1], "the work", LIMITS.block_readings)
     after = _level(power, phases[2], "idle after the work", LIMITS.idle_readings)
@@ -536,12 +545,11 @@ def _check_jumps(
 
 
 def _is_dip(watts: Array) -> npt.NDArray[np.bool_]:
-    """Tell which readings fall far below their phase for one refresh, and are not its scatter."""
+    """Tell which readings fall far below their phase for a moment, and are not its scatter."""
     middle = float(np.median(watts))
     scatter = 1.4826 * float(np.median(np.abs(watts - middle)))
     low = watts < middle - max(LIMITS.dip_share * abs(middle), 10 * scatter)
-    alone = ~np.roll(low, 1) & ~np.roll(low, -1)
-    return np.asarray(low & alone, dtype=np.bool_)
+    return np.asarray(low & (low.mean() < LIMITS.dip_length), dtype=np.bool_)
 
 
 def _level(power: PowerReadings, phase: _Phase, name: str, least: int) -> _Level:
