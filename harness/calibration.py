@@ -442,3 +442,27 @@ def find_quantum(values: Array) -> float:
             larger, smaller = smaller, rest
         step = min(step, smaller)
     return step
+
+
+def describe(calibration: Calibration) -> str:
+    """Say in plain words what was found."""
+    unit = {1e-6: "uA", 1e-3: "mA"}.get(calibration.amperes_per_unit, "units of its own")
+    drawn = "positive" if calibration.sign == 1 else "negative"
+    step = calibration.quantum * calibration.amperes_per_unit * 1e3
+    lines = [
+        f"The gauge speaks in {unit}, and what is drawn from the battery is {drawn}.",
+        f"It is refreshed every {calibration.refresh_seconds:.2g} s, in steps of {step:.3g} mA.",
+    ]
+    if calibration.charge_ratio is not None:
+        lines.append(
+            f"Its current is {calibration.charge_ratio:.3f} times what its charge counter says."
+        )
+    elif calibration.scale_from == "charge counter":
+        lines.append("Its charge counter confirms the unit, and is too coarse to confirm more.")
+    else:
+        lines.append("No charge counter confirms it: the unit is judged by what a phone can draw.")
+    if calibration.suspend_works:
+        lines.append("Charging stops when it is asked to: energy can be measured on the cable.")
+    elif calibration.suspend_works is None:
+        lines.append("It was not charging, so whether charging can be suspended is not known.")
+    return "\n".join(lines)

@@ -182,6 +182,53 @@ def clean(
     print(f"{info.id}: {freed_bytes / 1e6:.1f} MB freed")
 
 
+@app.command(
+    epilog="Examples: phonebench calibrate 28051FDH3000AB | "
+    "phonebench calibrate 192.168.1.20:5555 --seconds 60 | phonebench calibrate DEVICE --json"
+)
+def calibrate(
+    device: Annotated[str, typer.Argument(help="The phone.")],
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=5.0,
+            max=600.0,
+            help="How long it rests before and after the load; the load is twice as long.",
+        ),
+    ] = 15.0,
+    as_json: _Json = False,
+) -> None:
+    """Find out what a phone's fuel gauge means: sign, unit, period and step.
+
+    Phones disagree on whether a positive current charges or discharges, and
+    whether it is in uA or mA. A known load tells; energy from a fuel gauge is
+    refused without it. It takes a minute, or two with a cable, where charging
+    is suspended for the second one and put back. Let the phone rest before,
+    and do not touch it. What is found is kept for this phone, and used by
+    every later run.
+
+    Exit code 2 if there is no such device, 3 if its gauge does not tell.
+    """
+    from contextlib import closing
+
+    from harness import calibration, runtimes
+    from harness import devices as attached
+    from harness.stop import Stop
+
+    (info,) = attached.find_devices([device])
+    pack = runtimes.pack_for("synthetic", info, progress=_say)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with closing(attached.open_device(info, "calibrate")) as opened, closing(Stop()) as stop:
+        pace = calibration.Pace(idle_seconds=seconds, load_seconds=2 * seconds)
+        found = calibration.calibrate(opened, pack, _say, stop, pace)
+    path = calibration.store_calibration(found)
+    if as_json:
+        _print_json({**found.model_dump(), "file": str(path)})
+    else:
+        print(calibration.describe(found))
+        print(f"kept in {path}")
+
+
 @app.command(epilog="Example: phonebench init my-plan.toml")
 def init(
     file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("plan.toml"),
@@ -444,6 +491,44 @@ def make_report(
 
     write_whole(path, content)
     print(path)
+
+
+@app.command(
+    epilog="Examples: phonebench trace sweeps/20261121-1200-mine 12 -o launch.pftrace | "
+    "phonebench trace sweeps/20261121-1200-mine 28051FDH3000AB:12.2 -o - > launch.pftrace"
+)
+def trace(
+    sweep: Annotated[Path, typer.Argument(help="A sweep folder.")],
+    launch: Annotated[
+        str,
+        typer.Argument(help="INDEX, INDEX.ATTEMPT, DEVICE:INDEX, or the path of a launch's file."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout."),
+    ],
+) -> None:
+    """Write one launch as a trace for https://ui.perfetto.dev.
+
+    Phases and every inference are slices; memory, power, temperatures and
+    clocks are counters; all on the device's clock. An existing FILE is replaced.
+    """
+    from harness.chosen_launch import find_launch, read_chosen
+    from harness.ledger import read_sweep, write_whole
+    from harness.perfetto import make_trace
+
+    if output == "-" and sys.stdout.isatty():
+        raise PlanError("a trace is no text for a terminal", "Name a file: -o launch.pftrace.")
+    found = read_sweep(sweep)
+    chosen = read_chosen(found, find_launch(found, launch))
+    if chosen.beside_trouble:
+        _say(f"what was recorded beside this launch is missing: {chosen.beside_trouble}")
+    content = make_trace(chosen)
+    if output == "-":
+        sys.stdout.buffer.write(content)
+        return
+    write_whole(Path(output), content)
+    _say(f"wrote {output}; open it in https://ui.perfetto.dev, which keeps it on your computer")
 
 
 def _read_target(
