@@ -280,9 +280,15 @@ def append_entry(folder: Path, entry: LedgerEntry) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either wholly there, on storage, or not at all."""
+    """Write a file so that it is either wholly there, on storage, or not at all.
+
+    What is no file (a pipe, /dev/null) is written into, never replaced.
+    """
     partial = path.with_name(path.name + ".partial")
     with _storage(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(content)
