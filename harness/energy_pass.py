@@ -1,20 +1,79 @@
 """How energy is measured on one device in one sweep: which source, and charging kept away from it.
 
+A battery's gauge sees what the charger adds. So for the energy pass charging is suspended, where the
+phone really does that; or the USB port is switched off; or a person pulls the cable. In the latter
+two ways the phone is on its own: its launches wait in a queue on it, and are collected when it is back.
 Not here: what sources a device has (`devices/`), what the numbers mean (`energy.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
+from harness import usb_power
 from harness.devices.base import Device
-from harness.plan import Plan
+from harness.errors import DeviceError, DeviceLost, EnergyRefused, NotSupported, Stopped
+from harness.job import Job
+from harness.ledger import DeviceInfo
+from harness.plan import DeviceSettings, Plan
 from harness.power import PowerSource, Recorder
+from harness.runtimes import RuntimePack
+from harness.stop import Stop
 
 Charging = Literal["no matter", "not charging", "suspend", "usb-port", "by-hand", "as-is"]
+Tell = Callable[[str], None]
+
+
+class Phone(Protocol):
+    """What a device on a battery can do beyond `Device`, so that charging can be kept from it."""
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the phone is."""
+
+    def apply(self, settings: DeviceSettings) -> None:
+        """Change settings."""
+
+    def read_current(self, source: PowerSource) -> float | None:
+        """Read the gauge's raw current now."""
+
+    def is_attached(self) -> bool:
+        """Tell whether it can be talked to now."""
+
+    def enqueue(
+        self, jobs: Sequence[tuple[Job, RuntimePack]], patience_seconds: int, rest_seconds: int
+    ) -> None:
+        """Leave jobs with it that it starts by itself while it runs on its battery."""
+
+    def count_queued(self) -> int:
+        """Return how many jobs of the queue run or wait."""
+
+    def cancel_queue(self) -> None:
+        """Forget the jobs that have not begun."""
+
+
+@runtime_checkable
+class _BatteryDevice(Device, Phone, Protocol):
+    """A device with a battery whose charging can be kept off."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited for what. Seconds.
+
+    A gauge shows a change of current after its refresh period at the latest; a phone shows that its
+    charger has gone within seconds.
+    """
+
+    reversal: float = 10.0
+    unplug: float = 600.0
+    port: float = 30.0
+    replug: float = 3600.0
+    poll: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -24,14 +83,290 @@ class EnergyPass:
     source: PowerSource
     recorder: Recorder | None
     charging: Charging
+    port: usb_power.Port | None = None
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether the launches run from a queue on the phone while nobody can reach it."""
+        return self.charging in ("usb-port", "by-hand")
 
     @contextmanager
     def around_launch(self, device: Device) -> Iterator[None]:
-        """Keep the charger off while one launch runs, and put it back."""
-        del device
+        """Make sure that charging is still kept off when a launch begins.
+
+        What was suspended stays so until the device is restored: that is at the end of its part of
+        the sweep, of which energy is the last, or by the next host if this one dies.
+        """
+        if self.charging == "suspend" and isinstance(device, _BatteryDevice):
+            amperes = _read_amperes(device, self.source)
+            if amperes is not None and amperes <= 0:
+                raise EnergyRefused(
+                    f"{device.info.id} charges again, although that is suspended",
+                    'Use another way in the plan: device.energy_charging = "by-hand", say.',
+                )
         yield
 
 
-def open_energy_pass(device: Device, plan: Plan, tell: Callable[[str], None]) -> EnergyPass:
+def open_energy_pass(
+    device: Device, plan: Plan, tell: Tell, patience: Patience | None = None
+) -> EnergyPass:
     """Choose the source of power and the way to keep charging off. Raises EnergyRefused, with why."""
-    raise NotImplementedError
+    refused: list[str] = []
+    for source in device.power_sources():
+        if not is_wanted(source, plan):
+            continue
+        reason, advice = source.refusal, source.advice
+        if not reason:
+            try:
+                charging, port = _keep_charging_off(device, source, plan, patience or Patience())
+            except _Unavailable as error:
+                reason, advice = error.reason, _CHARGING_ADVICE
+            else:
+                if source.kind == "meter" and device.conditions().charging:
+                    tell(f"{device.info.id}: {_METER_AND_CABLE}")
+                return EnergyPass(source, device.recorder(source), charging, port)
+        refused.append(f"  {source.name}: {reason}" + (f"\n    {advice}" if advice else ""))
+    raise make_refusal(device.info.id, plan, refused)
+
+
+def make_refusal(device: str, plan: Plan, refused: Sequence[str]) -> EnergyRefused:
+    """Return the error that names every source of power that was wanted, and why it is no use."""
+    wanted = plan.measure.energy_source
+    none = "it has no source of power" + (f' "{wanted}"' if wanted != "best" else "")
+    listed = "\n".join(refused) or f"  {none}"
+    return EnergyRefused(
+        f"energy cannot be measured on {device}:\n{listed}",
+        "The other passes need none of this; leave energy out of measure.passes to be rid of it.",
+    )
+
+
+def is_wanted(source: PowerSource, plan: Plan) -> bool:
+    """Tell whether a plan asks for this source. A meter may feed another phone: it must be named."""
+    wanted = plan.measure.energy_source
+    return source.kind == wanted or (wanted == "best" and source.kind != "meter")
+
+
+_CHARGING_ADVICE = (
+    "Attach the phone by wireless debugging without a cable; or see docs/energy.md on charging."
+)
+_METER_AND_CABLE = (
+    "it charges from a cable while the meter feeds it: what comes by the cable is missed. Attach it by "
+    "wireless debugging."
+)
+
+
+# --- keeping the charger off ---------------------------------------------------------------------
+
+
+class _Unavailable(Exception):
+    """A way to keep charging off that does not work here, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _keep_charging_off(
+    device: Device, source: PowerSource, plan: Plan, patience: Patience
+) -> tuple[Charging, usb_power.Port | None]:
+    """Return the first way that works, and begin it if it needs a beginning."""
+    way = plan.device.energy_charging
+    if not source.sees_charging:
+        return "no matter", None
+    if way == "as-is":
+        return "as-is", None
+    if _is_on_battery(device, source):
+        return "not charging", None
+    if not isinstance(device, _BatteryDevice):
+        raise _Unavailable("the device charges, and nothing here can keep it from that")
+    ways = ("suspend", "usb-port", "by-hand") if way == "auto" else (way,)
+    reasons = []
+    for each in ways:
+        try:
+            match each:
+                case "suspend":
+                    _suspend(device, source, plan.device, patience)
+                    return "suspend", None
+                case "usb-port":
+                    return "usb-port", _find_port(device)
+                case _:
+                    return "by-hand", None
+        except _Unavailable as error:
+            reasons.append(error.reason)
+    raise _Unavailable("the phone charges, and " + "; ".join(reasons))
+
+
+def _is_on_battery(device: Device, source: PowerSource) -> bool:
+    """Tell whether the battery feeds the device: it says so, and the gauge shows what is drawn.
+
+    A full battery does not charge either, while the cable feeds the phone.
+    """
+    if device.conditions().charging is not False:
+        return False
+    if not isinstance(device, _BatteryDevice):
+        return True
+    amperes = _read_amperes(device, source)
+    return amperes is not None and amperes > 0
+
+
+def _read_amperes(phone: Phone, source: PowerSource) -> float | None:
+    """Return the current drawn from the battery, in amperes; below zero it charges."""
+    raw, calibration = phone.read_current(source), source.calibration
+    if raw is None or calibration is None:
+        return None
+    return raw * calibration.sign * calibration.amperes_per_unit
+
+
+def _suspend(
+    phone: _BatteryDevice, source: PowerSource, settings: DeviceSettings, patience: Patience
+) -> None:
+    """Suspend charging, and believe it only when the current has turned round."""
+    calibration = source.calibration
+    if calibration is not None and calibration.suspend_works is False:
+        raise _Unavailable("it ignores being told to suspend that (as its calibration found)")
+    suspended = settings.model_copy(update={"suspend_charging": True})
+    try:
+        phone.apply(suspended)
+    except NotSupported as error:
+        raise _Unavailable(f"its charging cannot be suspended ({error.message})") from error
+    refresh = calibration.refresh_seconds if calibration is not None else 0.0
+    deadline = time.monotonic() + max(patience.reversal, 3 * refresh)
+    while time.monotonic() < deadline:
+        amperes = _read_amperes(phone, source)
+        if amperes is not None and amperes > 0:
+            return
+        time.sleep(min(patience.poll, 0.2))
+    raise _Unavailable("it accepts being told to suspend that, and its current does not turn round")
+
+
+def _find_port(phone: Phone) -> usb_power.Port:
+    """Return the phone's USB port, if its hub can switch it."""
+    serial = phone.info.details.get("serial_number", phone.info.id)
+    port = usb_power.find_port(serial)
+    reason = usb_power.explain_unusable(port, serial)
+    if port is None or reason:
+        raise _Unavailable(reason)
+    return port
+
+
+# --- on its own: launches while nobody can reach the phone ----------------------------------------
+
+# Loading, first inference, checks and writing, beside what a job waits and works for.
+_OVERHEAD_SECONDS = 30.0
+
+
+def run_detached(
+    device: Device,
+    energy: EnergyPass,
+    jobs: Sequence[tuple[Job, RuntimePack]],
+    plan: Plan,
+    tell: Tell,
+    stop: Stop,
+    patience: Patience | None = None,
+) -> None:
+    """Let a phone run jobs by itself while it is unplugged, and return when it is back with them.
+
+    What it did not come to is not among its jobs then. Raises EnergyRefused if it is not unplugged in
+    time, DeviceLost if it does not come back (what it has done waits on it), and Stopped.
+    """
+    if not isinstance(device, _BatteryDevice):
+        raise EnergyRefused(f"{device.info.id} cannot run launches by itself")
+    limits = patience or Patience()
+    rest_seconds = int(min(plan.measure.cooldown_seconds, 300.0))
+    device.enqueue(jobs, int(limits.unplug + limits.replug), rest_seconds)
+    absence = _Absence(device, energy.port, [job for job, _ in jobs], tell, stop, limits)
+    try:
+        absence.wait()
+    finally:
+        if energy.port is not None:
+            _switch_on(energy.port, tell)
+    device.cancel_queue()
+
+
+def _switch_on(port: usb_power.Port, tell: Tell) -> None:
+    """Give a port its power back, whatever happened; trouble with that hides no earlier error."""
+    try:
+        usb_power.switch(port, "on")
+    except DeviceError as error:
+        tell(str(error))
+
+
+@dataclass
+class _Absence:
+    """The wait for a phone that is to go, to work alone, and to come back."""
+
+    phone: _BatteryDevice
+    port: usb_power.Port | None
+    jobs: Sequence[Job]
+    tell: Tell
+    stop: Stop
+    patience: Patience
+
+    def wait(self) -> None:
+        """Return when the phone is back and its queue is through."""
+        left = len(self.jobs)
+        while left:
+            self._send_away(left)
+            self._await_return(left)
+            left = self.phone.count_queued()
+            if left and self.port is None:
+                self.tell(f"{self.phone.info.id}: plugged in too early, {left} launches are left")
+
+    def _send_away(self, left: int) -> None:
+        """Cut the port, or ask for it to be done, and wait until the phone is off its charger."""
+        name, minutes = self.phone.info.id, max(1, round(self._seconds(left) / 60))
+        if self.port is not None:
+            usb_power.switch(self.port, "off")
+        else:
+            self.tell(
+                f"{name}: unplug it now. {left} launches will run on its battery, about {minutes} min; "
+                "then plug it in again"
+            )
+        limit = self.patience.port if self.port is not None else self.patience.unplug
+        deadline = time.monotonic() + limit
+        while self.phone.is_attached() and self._is_charging():
+            if time.monotonic() > deadline:
+                self.phone.cancel_queue()
+                raise EnergyRefused(
+                    f"{name} was not unplugged within {limit:.0f} s",
+                    "Run it again with --resume when somebody is there to do it."
+                    if self.port is None
+                    else "Its port was switched off and still feeds it: use another way.",
+                )
+            self._pause()
+
+    def _await_return(self, left: int) -> None:
+        """Wait until the phone can be asked again, and has either finished or been plugged in."""
+        name, began, told = self.phone.info.id, time.monotonic(), False
+        expected = self._seconds(left)
+        while True:
+            waited = time.monotonic() - began
+            if self.phone.is_attached():
+                if self.phone.count_queued() == 0 or self._is_charging():
+                    return
+            elif waited > expected and not told:
+                told = True
+                if self.port is not None:
+                    usb_power.switch(self.port, "on")
+                else:
+                    self.tell(f"{name}: it should be done. Plug it in again")
+            if waited > expected + self.patience.replug:
+                raise DeviceLost(
+                    f"{name} did not come back", "Plug it in, then: phonebench run --resume."
+                )
+            self._pause()
+
+    def _is_charging(self) -> bool:
+        return self.phone.conditions().charging is not False
+
+    def _seconds(self, left: int) -> float:
+        """Return how long the last jobs of the queue take, about."""
+        return sum(
+            2 * job.baseline_seconds + job.steady.max_seconds + _OVERHEAD_SECONDS
+            for job in self.jobs[-left:]
+        )
+
+    def _pause(self) -> None:
+        self.stop.wait_for(None, self.patience.poll)
+        if self.stop.is_set():
+            raise Stopped("the user wants to stop")

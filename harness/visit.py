@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.cooling import Cooling, cool
 from harness.devices.base import Device
-from harness.energy_pass import EnergyPass, open_energy_pass
+from harness.energy_pass import EnergyPass, open_energy_pass, run_detached
 from harness.errors import (
     BadRecord,
     DeviceError,
@@ -35,6 +35,7 @@ from harness.launch import (
     as_launch_error,
     failed_entry,
     interrupted_entry,
+    make_job,
     run_launch,
     stage_files,
 )
@@ -156,6 +157,13 @@ def measure(sweep: Sweep, visit: Visit, tools: Tools, stop: Stop) -> None:
         tools.warn(str(error))
 
 
+_NOT_REACHED = LaunchError(
+    kind="DeviceError",
+    message="the phone did not come to this launch while it was unplugged",
+    advice="phonebench run --resume runs what is left.",
+)
+
+
 class _Measuring:
     """The launches of one device, from the first to the last.
 
@@ -196,7 +204,7 @@ class _Measuring:
         left = order.plan.measure.retries - self._tries[order.planned.index]
         while True:
             entry = self._try(order)
-            if left <= 0 or not deserves_another(entry):
+            if left <= 0 or not deserves_another(entry) or self._runs_detached(order):
                 return entry
             left -= 1
             self._again += 1
@@ -209,6 +217,8 @@ class _Measuring:
             return self._run_order(order, None)
         try:
             energy = self._open_energy(order.plan)
+            if energy.is_detached and not self._is_known(order):
+                return self._interrupt(order, _NOT_REACHED)
             with energy.around_launch(self._device):
                 return self._run_order(order, energy)
         except (EnergyRefused, MeterError) as error:
@@ -222,11 +232,43 @@ class _Measuring:
         if self._energy is None:
             try:
                 self._energy = open_energy_pass(self._device, plan, self._tools.warn)
+                if self._energy.is_detached:
+                    self._run_detached(self._energy, plan)
             except (EnergyRefused, MeterError) as error:
                 self._energy = error
         if isinstance(self._energy, Exception):
             raise self._energy
         return self._energy
+
+    def _run_detached(self, energy: EnergyPass, plan: Plan) -> None:
+        """Let the phone run its energy launches by itself; they are taken up like any others then."""
+        wanted = [
+            order
+            for order in self._visit.orders
+            if order.planned.measured_pass == "energy" and not self._is_known(order)
+        ]
+        jobs = [
+            (make_job(self._device, order, energy.source), self._visit.packs[order.case.engine])
+            for order in wanted
+        ]
+        if jobs:
+            run_detached(self._device, energy, jobs, plan, self._tools.warn, self._stop)
+        done = self._visit.known_jobs.union(self._device.jobs())
+        self._visit = replace(self._visit, known_jobs=done)
+
+    def _runs_detached(self, order: Order) -> bool:
+        """Tell whether another try of a launch needs the phone to be sent away once more."""
+        energy = self._energy
+        of_energy = order.planned.measured_pass == "energy"
+        return of_energy and isinstance(energy, EnergyPass) and energy.is_detached
+
+    def _is_known(self, order: Order) -> bool:
+        return not self._visit.known_jobs.isdisjoint({order.key, _previous(order).key})
+
+    def _interrupt(self, order: Order, error: LaunchError) -> LedgerEntry:
+        entry = interrupted_entry(self._device.info.id, order, error)
+        append_entry(self._sweep.folder, entry)
+        return entry
 
     def _run_order(self, order: Order, energy: EnergyPass | None) -> LedgerEntry:
         """Run one launch, again if it was interrupted; every attempt gets its line in the ledger.
@@ -239,7 +281,7 @@ class _Measuring:
         known = order.key in self._visit.known_jobs
         try:
             entry = self._attempt(order, energy, known=known)
-            if entry.status != "interrupted":
+            if entry.status != "interrupted" or self._runs_detached(order):
                 return entry
             known = False
         except DeviceLost:

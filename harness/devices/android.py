@@ -30,13 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import meter
+from harness.calibration import read_calibration
 from harness.devices import android_facts as facts
 from harness.devices import android_power as power
+from harness.devices import android_queue as queue
 from harness.devices import android_scripts as scripts
 from harness.devices import probes
 from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
 from harness.devices.android_scripts import ROOT
-from harness.devices.android_settings import wanted_changes
+from harness.devices.android_settings import Change, wanted_changes
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.devices.processes import start_ticks
 from harness.errors import (
@@ -157,23 +159,7 @@ class AndroidPhone:
     def apply(self, settings: DeviceSettings) -> None:
         """Change settings; how to undo each is on the phone before it is changed."""
         self._settings = settings
-        changes = wanted_changes(settings)
-        if changes:
-            silent_seconds = 2 * self._timing.lock_expires_seconds
-            watchdog = scripts.WATCHDOG.replace("@PERIOD@", str(self._timing.watchdog_seconds))
-            self._shell(watchdog.replace("@SILENT@", str(silent_seconds)))
-        for change in changes:
-            # What is there already is how the phone was found: it has rebooted since.
-            undo = f"{ROOT}/changes/{change.name}.sh"
-            self._shell(
-                f"[ -e {undo} ] || {{ {{ {change.make_undo}\n}} > {undo}.new && sync && "
-                f"mv {undo}.new {undo}; }}"
-            )
-            if self._try(change.change).exit_code != 0:
-                self._shell(f"sh {undo} >/dev/null 2>&1; rm {undo}")
-                raise NotSupported(
-                    f"{self.info.id}: {change.name} cannot be switched on", change.advice
-                )
+        self._change(wanted_changes(settings))
 
     def resolve_cores(self, affinity: str) -> tuple[int, ...]:
         """Return the cores of the highest ("big") or lowest ("little") clock."""
@@ -196,12 +182,7 @@ class AndroidPhone:
     def power_sources(self) -> Sequence[PowerSource]:
         """Return the phone's rails and its fuel gauge, as they are now, and an external meter."""
         answer = self._shell(facts.ask(power.ASK) + "\ntrue").text
-        try:  # TODO until calibration.py is there
-            from harness.calibration import read_calibration  # type: ignore[import-untyped]
-
-            calibration = read_calibration(self.info.fingerprint)
-        except ImportError:
-            calibration = None
+        calibration = read_calibration(self.info.fingerprint)
         found = power.describe_sources(facts.sections(answer), calibration, self.info.id)
         return (*found, meter.describe_source())
 
@@ -252,22 +233,16 @@ class AndroidPhone:
         The number of threads is in the environment too: libtorch for arm64 multiplies with a library
         that takes it from there while it is loaded, and that nobody can reach later.
         """
-        folder, packed = f"{ROOT}/jobs/{job.launch}", _pack_folder(pack)
-        command = " ".join(
-            f"{packed}/{part}" if part in pack.sha256 else part.replace("@", packed)
-            for part in pack.command
-        )
+        folder = f"{ROOT}/jobs/{job.launch}"
         script = f"""{self._removals()}
 mkdir -p {folder} && cd {folder} || exit 1
 [ -e started ] && exit 0
 cat > job.json <<'END_OF_JOB'
 {job.model_dump_json()}
 END_OF_JOB
-echo {packed}/supervise > supervise && cat /proc/sys/kernel/random/boot_id > boot &&
+echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/boot_id > boot &&
   touch started || exit 1
-OMP_NUM_THREADS={job.threads} \\
-  setsid {packed}/supervise . -- {command} {folder}/job.json {folder}/result.jsonl \\
-  </dev/null >/dev/null 2>&1 &
+{_supervised(job, pack)} </dev/null >/dev/null 2>&1 &
 """
         self._shell(script)
 
@@ -359,6 +334,25 @@ OMP_NUM_THREADS={job.threads} \\
         self._shell(f"rm -rf {ROOT}", seconds=120.0)
         return int(used[0]) * 1024
 
+    def _change(self, changes: Sequence[Change]) -> None:
+        """Change settings, each with its undo on the phone first. Raises NotSupported."""
+        if changes:
+            silent_seconds = 2 * self._timing.lock_expires_seconds
+            watchdog = scripts.WATCHDOG.replace("@PERIOD@", str(self._timing.watchdog_seconds))
+            self._shell(watchdog.replace("@SILENT@", str(silent_seconds)))
+        for change in changes:
+            # What is there already is how the phone was found: it has rebooted since.
+            undo = f"{ROOT}/changes/{change.name}.sh"
+            self._shell(
+                f"[ -e {undo} ] || {{ {{ {change.make_undo}\n}} > {undo}.new && sync && "
+                f"mv {undo}.new {undo}; }}"
+            )
+            if self._try(change.change).exit_code != 0:
+                self._shell(f"sh {undo} >/dev/null 2>&1; rm {undo}")
+                raise NotSupported(
+                    f"{self.info.id}: {change.name} cannot be switched on", change.advice
+                )
+
     def _read_clock(self) -> tuple[int, int]:
         """Read the phone's CLOCK_MONOTONIC before and after next to nothing.
 
@@ -383,6 +377,44 @@ OMP_NUM_THREADS={job.threads} \\
         """Return the command that removes what was forgotten; a round trip of its own is saved."""
         folders, self._forgotten = self._forgotten, []
         return f"rm -rf {' '.join(folders)}\n" if folders else ""
+
+    # --- while no cable feeds it ---------------------------------------------------------------
+
+    def is_attached(self) -> bool:
+        """Tell whether the phone can be talked to now."""
+        return self._adb.state() == "device"
+
+    def enqueue(
+        self,
+        jobs: Sequence[tuple[Job, RuntimePack]],
+        patience_seconds: int,
+        rest_seconds: int,
+    ) -> None:
+        """Leave jobs with the phone that it starts by itself, in turn, while it runs on its battery.
+
+        It gives up after `patience_seconds` of waiting for that, and may rest `rest_seconds` before a job.
+        """
+        self.cancel_queue()
+        self._change([queue.STAY_AWAKE_UNPLUGGED])
+        queued = [
+            queue.QueuedJob(
+                job.launch,
+                job.model_dump_json(),
+                f"{_pack_folder(pack)}/supervise",
+                f"{_supervised(job, pack)} </dev/null >/dev/null 2>&1",
+            )
+            for job, pack in jobs
+        ]
+        self._shell(queue.make_script(queued, patience_seconds, rest_seconds))
+
+    def count_queued(self) -> int:
+        """Return how many jobs of the queue run or wait for their turn; 0 when it is through."""
+        state, *left = self._shell(queue.LEFT).text.split() or ["ended"]
+        return max(1, len(left)) if state == "runs" else left.count("running")
+
+    def cancel_queue(self) -> None:
+        """Forget the jobs that have not begun; one that runs goes on."""
+        self._shell(queue.CANCEL)
 
     # --- talking ------------------------------------------------------------------------------
 
@@ -580,6 +612,19 @@ def _explain_state(state: str) -> str:
 
 def _pack_folder(pack: RuntimePack) -> str:
     return f"{ROOT}/packs/{pack.key}"
+
+
+def _supervised(job: Job, pack: RuntimePack) -> str:
+    """Return the command that runs a job in its own folder, under a supervisor, to its end."""
+    folder, packed = f"{ROOT}/jobs/{job.launch}", _pack_folder(pack)
+    command = " ".join(
+        f"{packed}/{part}" if part in pack.sha256 else part.replace("@", packed)
+        for part in pack.command
+    )
+    return (
+        f"OMP_NUM_THREADS={job.threads} setsid {packed}/supervise . -- {command} "
+        f"{folder}/job.json {folder}/result.jsonl"
+    )
 
 
 def _parse_status(answer: str) -> JobStatus:
