@@ -396,7 +396,7 @@ def test_suspended_charging_reverses_the_current(phone: VirtualPhone, shell: She
     assert int(shell(phone, f"cat {gauge}").stdout) > 0
     shell(phone, "setprop power.battery_input.suspended true")
     await_truth(lambda: int(shell(phone, f"cat {gauge}").stdout) < 0)
-    assert b"  status: 4\n" in shell(phone, "dumpsys battery").stdout
+    assert b"  status: 3\n" in shell(phone, "dumpsys battery").stdout
 
 
 def test_pretending_to_unplug_freezes_the_readings(phone: VirtualPhone, shell: Shell) -> None:

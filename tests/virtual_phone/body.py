@@ -51,6 +51,8 @@ class Body:
         self.seconds = 0.0
         self.cpu_seconds = 0.0
         self.cable_in = True
+        self.held_celsius = -math.inf
+        """The skin does not get colder than this."""
         self.input_suspended = False
         self.status_override: int | None = None
         self.current_ma = 0.0
@@ -120,7 +122,8 @@ class Body:
         )
         target = self._thermal.ambient_celsius + self._thermal.celsius_per_watt * power_mw / 1000
         decay = math.exp(-seconds / self._thermal.time_constant_seconds)
-        self.skin_celsius = target + (self.skin_celsius - target) * decay
+        skin_celsius = target + (self.skin_celsius - target) * decay
+        self.skin_celsius = max(skin_celsius, self.held_celsius)
         self.consumed_mj += energy_mj
         self.seconds += seconds
         self._since_gauge_seconds += seconds
@@ -142,7 +145,8 @@ class Body:
         elif self.level_percent >= 100:
             status = FULL
         else:
-            status = NOT_CHARGING if self.cable_in else DISCHARGING
+            # A charger that is told to be idle is none: the battery feeds the phone.
+            status = NOT_CHARGING if self.cable_in and not self.input_suspended else DISCHARGING
         battery = self._battery
         return Gauge(
             level_percent=int(self.level_percent),
