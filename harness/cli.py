@@ -268,7 +268,7 @@ def plan(
         raise PlanError("no plan is named", "phonebench plan FILE; `phonebench init` writes one.")
     checked = load_plan(file)
     from harness.console import plan_table, show
-    from harness.sweep import estimate_seconds, schedule
+    from harness.schedule import estimate_seconds, schedule
 
     launches = len(schedule(checked, checked.plan.devices[0]))
     seconds = estimate_seconds(checked)
@@ -368,7 +368,8 @@ def run(
         str | None, typer.Option(help="all, big, little, or cores like 0-3 (all).")
     ] = None,
     passes: Annotated[
-        str | None, typer.Option(help="latency, memory, profile, with commas (latency,memory).")
+        str | None,
+        typer.Option(help="latency, memory, energy, profile, with commas (latency,memory)."),
     ] = None,
     calibration: Annotated[str | None, typer.Option(help="module:callable.")] = None,
     evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
@@ -376,6 +377,12 @@ def run(
     min_seconds: Annotated[float | None, typer.Option(help="Seconds a launch (1).")] = None,
     max_seconds: Annotated[
         float | None, typer.Option(help="No more seconds than this a launch (60).")
+    ] = None,
+    energy_seconds: Annotated[
+        float | None, typer.Option(help="Seconds of work an energy launch (60).")
+    ] = None,
+    baseline_seconds: Annotated[
+        float | None, typer.Option(help="Idle seconds before and after that work (15).")
     ] = None,
     min_sqnr_db: Annotated[
         float | None, typer.Option(help="Outputs worse than this fail (each recipe has its own).")
@@ -412,6 +419,7 @@ def run(
     measure = {
         "passes": passes, "min_iterations": min_iterations, "min_seconds": min_seconds,
         "max_seconds": max_seconds, "min_sqnr_db": min_sqnr_db,
+        "energy_seconds": energy_seconds, "baseline_seconds": baseline_seconds,
     }  # fmt: skip
     header = {"rounds": rounds, "seed": seed, "devices": device}
     if resume:
@@ -678,9 +686,31 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             progress.stop()
             _say("stopped; what was measured is kept")
     _finish(read_sweep(folder), report, as_json)
+    not_counted = _what_does_not_count(read_sweep(folder))
+    if not_counted:
+        _say(not_counted)
     if not complete:
         _say(_what_is_missing(read_sweep(folder)))
         raise typer.Exit(INCOMPLETE)
+
+
+def _what_does_not_count(sweep: Sweep) -> str:
+    """Say in a line how many launches do not count, and why; "" if all do."""
+    from collections import Counter
+
+    from harness.report.numbers import plural
+    from harness.validity import LABELS
+    from harness.visit import settled_launches
+
+    ended = [e for info in sweep.file.devices for e in settled_launches(sweep, info.id).values()]
+    bad = [e.validity for e in ended if e.validity is not None and e.validity.level != "valid"]
+    if not bad:
+        return ""
+    labels = (LABELS.get(v.reasons[0].key, v.reasons[0].key) for v in bad)
+    reasons = ", ".join(f"{label} {count}" for label, count in Counter(labels).most_common())
+    do = "does" if len(bad) == 1 else "do"
+    launches = plural(len(ended), "launch", "launches")
+    return f"{len(bad)} of {launches} {do} not count: {reasons}"
 
 
 def _what_is_missing(sweep: Sweep) -> str:

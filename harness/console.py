@@ -9,14 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness import visit
 from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
 from harness.ledger import LEVELS, DeviceFinding
@@ -34,6 +33,10 @@ from harness.report.numbers import (
 )
 from harness.runtimes.survey import Found
 from harness.stats import Estimate
+
+if TYPE_CHECKING:
+    from harness import visit
+    from harness.cooling import Cooling
 
 _PIPED_WIDTH = 160
 
@@ -214,11 +217,21 @@ def minutes(seconds: float) -> str:
     return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
 
 
+def cooling_words(cooling: Cooling) -> str:
+    """Say what a device waits for, and since when: "cooling: 38.4 -> 35.0 °C, 40 s"."""
+    parts = []
+    if cooling.celsius is not None and cooling.target_celsius is not None:
+        parts.append(f"{cooling.celsius:.1f} -> {cooling.target_celsius:.1f} °C")
+    if cooling.thermal_status:
+        parts.append(f"thermal status {cooling.thermal_status}")
+    return f"cooling: {', '.join([*parts, minutes(cooling.waited_seconds)])}"
+
+
 class SweepProgress:
     """A bar on stderr while a sweep runs; a line a launch where stderr is no terminal.
 
-    It is drawn when a launch begins or ends, and never in between: on this computer, drawing
-    would take time from what is being measured.
+    It is drawn when a launch begins or ends and while a device cools, never while one runs: on this
+    computer, drawing would take time from what is being measured.
     """
 
     def __init__(self) -> None:
@@ -261,25 +274,39 @@ class SweepProgress:
         """Show where the sweep stands; trouble is told at once, above the bar."""
         with self._lock:
             left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
+            again = f"{step.again} tried again" if step.again else ""
+            left = ", ".join(part for part in (left, again) if part)
             self._tell_trouble(step)
+            self._tell_validity(step)
             if self._live:
                 self._draw(step, left)
             elif step.entry is not None:
                 line = f"{step.device} [{step.done}/{step.total}] {step.current}: "
                 self._console.print(Text(f"{line}{step.entry.status}; {left}"))
+            elif step.cooling is not None and step.cooling.waited_seconds == 0:
+                self._console.print(Text(f"{step.device}: {cooling_words(step.cooling)}"))
 
     def _tell_trouble(self, step: visit.Progress) -> None:
         """Tell each trouble of a case in full once, and then in a line."""
         if step.entry is None or step.entry.error is None:
             return
         error = step.entry.error
-        known = f"{step.device}/{step.entry.case}/{error.message}"
+        known = f"{step.device}/{error.message}"
         if known in self._told:
             self.warn(f"{step.current} {step.entry.status}, as before")
             return
         self._told.add(known)
         trouble = _trouble(step.current, step.entry.status, error.message, error.advice)
         self._console.print(trouble)
+
+    def _tell_validity(self, step: visit.Progress) -> None:
+        """Tell why a launch that ended well does not count."""
+        entry = step.entry
+        if entry is None or entry.status != "ok" or entry.validity is None:
+            return
+        if entry.validity.level != "valid":
+            reason = entry.validity.reasons[0].text
+            self.warn(f"{step.device}: {step.current} is {entry.validity.level}: {reason}")
 
     def _draw(self, step: visit.Progress, left: str) -> None:
         if not self._tasks:
@@ -289,6 +316,9 @@ class SweepProgress:
                 "", total=step.total, device=step.device, left=""
             )
         self._progress.update(
-            self._tasks[step.device], completed=step.done, description=step.current, left=left
+            self._tasks[step.device],
+            completed=step.done,
+            description=cooling_words(step.cooling) if step.cooling else step.current,
+            left=left,
         )
         self._progress.refresh()

@@ -155,6 +155,13 @@ class Measure(_Section):
     min_sqnr_db: float | None = None
     timeout_seconds: float | None = Field(None, gt=0)
 
+    @field_validator("passes")
+    @classmethod
+    def _no_pass_twice(cls, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        if len(set(passes)) != len(passes):
+            raise ValueError(f"passes lists a value twice: {', '.join(passes)}")
+        return passes
+
     @model_validator(mode="after")
     def _maxima_leave_room(self) -> Self:
         if self.max_iterations < max(self.min_iterations, self.warmup_iterations):

@@ -12,7 +12,8 @@ import pytest
 from harness.errors import PlanError
 from harness.plan import Plan, load_plan, parse_plan, slug
 from harness.quick import plan_from_options
-from harness.sweep import plan_as_toml, schedule
+from harness.schedule import estimate_seconds, schedule
+from harness.sweep import plan_as_toml
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +65,12 @@ def test_a_models_own_list_replaces_the_matrixs() -> None:
         ("[matrix]", '[matrix]\nengine = ["tflite"]', "matrix.engine[0]: "),
         ("[matrix]", "[measure]\nmax_iterations = 3\n[matrix]", "max_iterations must not be below"),
         ("[matrix]", '[measure]\ncalibration = "x"\n[matrix]', "measure.calibration: unknown key"),
+        (
+            "[matrix]",
+            '[measure]\npasses = ["energy", "energy"]\n[matrix]',
+            "passes lists a value twice",
+        ),
+        ("[matrix]", '[measure]\npasses = ["joules"]\n[matrix]', "measure.passes[0]: "),
         ("[matrix]", 'calibration = "no callable"\n[matrix]', 'must read "module:callable"'),
     ],
 )
@@ -151,6 +158,21 @@ def test_every_round_runs_every_case_once_in_a_seeded_order() -> None:
     assert [x.index for x in launches] == list(range(1, len(launches) + 1))
     assert launches == schedule(plan, "local")
     assert launches != schedule(plan, "another-phone")
+
+
+def test_energy_comes_after_all_else_in_three_rounds_of_its_own() -> None:
+    measured = SMALL.replace("rounds = 3", "rounds = 4") + (
+        '[measure]\npasses = ["energy", "latency", "memory"]\nenergy_seconds = 600\n'
+    )
+    plan = parse_plan(measured, "small.toml")
+    launches = schedule(plan, "local")
+    passes = [launch.measured_pass for launch in launches]
+    assert passes.count("energy") == 3 * len(plan.cases())
+    assert set(passes[passes.index("energy") :]) == {"energy"}
+    assert [x.index for x in launches] == list(range(1, len(launches) + 1))
+    without = parse_plan(measured.replace('"energy", ', ""), "small.toml")
+    assert schedule(without, "local") == launches[: passes.index("energy")]
+    assert estimate_seconds(plan) - estimate_seconds(without) > 3 * 4 * 600
 
 
 @pytest.mark.parametrize(
