@@ -295,8 +295,7 @@ def _check_reversal(device: str, as_it_is: _Seen, suspended: _Seen) -> None:
 def analyse(record: LaunchRecord, fingerprint: str) -> Calibration:
     """Work a calibration out of one run on battery alone. Raises CalibrationRefused."""
     seen = _Seen.of(record)
-    current = _trace(record, CURRENT)
-    values = np.asarray(current.values, dtype=np.float64)
+    values = np.asarray(_trace(record, CURRENT).values, dtype=np.float64)
     if len(np.unique(values)) == 1:
         raise CalibrationRefused(
             f"the gauge says {values[0]:g} all the time, at rest as at work: it is frozen",
@@ -310,7 +309,7 @@ def analyse(record: LaunchRecord, fingerprint: str) -> Calibration:
             "which would be charging, on battery alone",
             "See that no charger is attached, and calibrate again.",
         )
-    scale, ratio, origin = _scale(record, current, sign, seen)
+    scale, ratio, origin = _scale(record, sign, seen)
     return Calibration(
         fingerprint=fingerprint,
         made_unix=time.time(),
@@ -337,7 +336,7 @@ def _sign(seen: _Seen) -> Literal[1, -1]:
 
 
 def _scale(
-    record: LaunchRecord, current: Trace, sign: int, seen: _Seen
+    record: LaunchRecord, sign: int, seen: _Seen
 ) -> tuple[float, float | None, Literal["charge counter", "magnitude"]]:
     """Return amperes a unit, the ratio of current to counter, and what told it."""
     plausible = [
@@ -351,7 +350,7 @@ def _scale(
             "Energy needs power rails or an external meter on this phone.",
         )
     (scale,) = plausible
-    whole = _counter_ratio(record, current, sign * scale, LIMITS.scale_steps)
+    whole = charge_ratio(record, sign * scale, LIMITS.scale_steps)
     if whole is None:
         return scale, None, "magnitude"
     if not 1 / LIMITS.scale_tolerance <= whole <= LIMITS.scale_tolerance:
@@ -360,23 +359,7 @@ def _scale(
             "counter lost",
             "Energy needs power rails or an external meter on this phone.",
         )
-    return scale, _counter_ratio(record, current, sign * scale), "charge counter"
-
-
-def _counter_ratio(
-    record: LaunchRecord, current: Trace, amperes: float, least_steps: int | None = None
-) -> float | None:
-    counter = record.trace(CHARGE)
-    if counter is None or not counter.values:
-        return None
-    steps = {} if least_steps is None else {"least_steps": least_steps}
-    return charge_ratio(
-        np.asarray(current.time_ns, dtype=np.int64),
-        np.asarray(current.values, dtype=np.float64) * amperes,
-        np.asarray(counter.time_ns, dtype=np.int64),
-        np.asarray(counter.values, dtype=np.float64),
-        **steps,
-    )
+    return scale, charge_ratio(record, sign * scale), "charge counter"
 
 
 def _refresh_seconds(record: LaunchRecord) -> float:
@@ -414,10 +397,12 @@ def _changes(traces: list[Trace], poll_seconds: float) -> Array:
 def find_period(gaps: Array, poll_seconds: float) -> float:
     """Return the period of which the gaps between changes are multiples, in seconds.
 
-    A refresh that brings the same value is not seen: then a gap holds several periods. Each gap is
-    known to a poll, so the shortest ones that are typical come first, and all together then.
+    A refresh that brings the same value is not seen: then a gap holds several periods. Both ends
+    of a gap are known to a poll: those within two polls of the shortest that is typical are one
+    period, and then all together count.
     """
-    period = float(np.quantile(gaps, 0.2))
+    shortest = float(np.quantile(gaps, 0.1))
+    period = float(np.mean(gaps[(gaps >= shortest) & (gaps < shortest + 1.9 * poll_seconds)]))
     for _ in range(5):
         many = np.maximum(1, np.round(gaps / period))
         sure = many <= 5  # beyond, a little error of the period changes the count

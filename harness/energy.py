@@ -368,15 +368,9 @@ def _check_discharging(
 
 def _check_charge(record: LaunchRecord, calibration: Calibration) -> None:
     """Compare the current with the charge counter, where that moved far enough to tell."""
-    current, counter = record.trace(CURRENT), record.trace(CHARGE)
-    if calibration.charge_ratio is None or not current or not counter or not counter.values:
+    if calibration.charge_ratio is None:
         return
-    ratio = charge_ratio(
-        np.asarray(current.time_ns, dtype=np.int64),
-        np.asarray(current.values) * calibration.sign * calibration.amperes_per_unit,
-        np.asarray(counter.time_ns, dtype=np.int64),
-        np.asarray(counter.values),
-    )
+    ratio = charge_ratio(record, calibration.sign * calibration.amperes_per_unit)
     if ratio is None:
         return
     if abs(ratio / calibration.charge_ratio - 1) > LIMITS.charge_disagreement:
@@ -388,29 +382,36 @@ def _check_charge(record: LaunchRecord, calibration: Calibration) -> None:
 
 
 def charge_ratio(
-    time_ns: npt.NDArray[np.int64],
-    amperes: Array,
-    counter_ns: npt.NDArray[np.int64],
-    counter_uah: Array,
-    least_steps: int = LIMITS.charge_steps,
+    record: LaunchRecord, amperes_per_raw: float, least_steps: int = LIMITS.charge_steps
 ) -> float | None:
     """Return the integral of the drawn current over the fall of the charge counter (both in uAh).
 
-    From the counter's first step to its last: between them lie whole steps. None where there are
-    too few steps to tell, or where the counter rose.
+    From the counter's first step to its last, for between them lie whole steps; and from idle to
+    idle, for there it does not matter how far the gauge's current is behind. None where there are too
+    few steps to tell, or where the counter rose.
     """
-    steps = np.flatnonzero(np.diff(counter_uah) != 0) + 1
+    current, counter = record.trace(CURRENT), record.trace(CHARGE)
+    first, last = record.mark("warmup_done"), record.mark("idle_after_done")
+    if current is None or counter is None or first is None or last is None:
+        return None
+    counter_ns, counted = _between(counter, first.time_ns, last.time_ns)
+    steps = np.flatnonzero(np.diff(counted) != 0) + 1
     if len(steps) < least_steps:
         return None
-    first, last = steps[0], steps[-1]
-    fell = counter_uah[first] - counter_uah[last]
-    begin, end = counter_ns[first], counter_ns[last]
-    inside = (time_ns > begin) & (time_ns < end)
-    if fell <= 0 or inside.sum() < 2:
+    begin, end = counter_ns[steps[0]], counter_ns[steps[-1]]
+    fell = counted[steps[0]] - counted[steps[-1]]
+    time_ns, raw = _between(current, begin, end)
+    if fell <= 0 or len(raw) < 2:
         return None
-    edges = np.concatenate([[begin], time_ns[inside], [end]])
-    held = np.concatenate([amperes[inside][:1], amperes[inside]])
+    edges = np.concatenate([[begin], time_ns, [end]])
+    held = np.concatenate([raw[:1], raw]) * amperes_per_raw
     return float(np.sum(held * np.diff(edges)) / 3.6e12 * 1e6 / fell)
+
+
+def _between(trace: Trace, begin_ns: int, end_ns: int) -> tuple[npt.NDArray[np.int64], Array]:
+    time_ns = np.asarray(trace.time_ns, dtype=np.int64)
+    inside = (time_ns >= begin_ns) & (time_ns <= end_ns)
+    return time_ns[inside], np.asarray(trace.values, dtype=np.float64)[inside]
 
 
 def _meter(record: LaunchRecord, beside: Sequence[Trace], whole: _Phase | None) -> PowerReadings:

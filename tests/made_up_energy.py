@@ -5,6 +5,7 @@ Numbers only: no process, no clock. Not here: a phone that runs a runner (`virtu
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +104,8 @@ class Gauge:
     sign: int = 1
     amperes_per_unit: float = 1e-6
     poll: float | None = None
+    charged: float = 0.0
+    """What a charger puts into the battery all the time, in amperes."""
 
     def calibration(self) -> Calibration:
         return Calibration(
@@ -127,7 +130,7 @@ class Gauge:
         """Return what polling it gives: current, voltage, charge and charging."""
         rng = np.random.default_rng(seed)
         volts = 3.9 - 0.08 * watts / 3.9
-        amperes = watts / volts
+        amperes = watts / volts - self.charged
         length = max(1, round(self.refresh / STEP))
         refreshes = np.arange(rng.integers(0, length), len(watts), length)
         total = np.concatenate([[0.0], np.cumsum(amperes)])
@@ -148,7 +151,7 @@ class Gauge:
             trace(CURRENT, "raw", times, np.round(raw[index])),
             trace(VOLTAGE, "V", times, millivolts[index]),
             trace(CHARGE, "uAh", times, charge[index]),
-            trace(CHARGING, "boolean", times, np.zeros(len(times))),
+            trace(CHARGING, "boolean", times, np.full(len(times), self.charged > 0)),
         )
 
 
@@ -227,6 +230,23 @@ def launch(
         error=None,
         end=End(type="end", status="ok", time_ns=end_ns, records=1, bytes=1, crc32=0),
     )
+
+
+def as_bytes(record: LaunchRecord) -> bytes:
+    """Return a record as its runner would have written it."""
+    parts = [
+        record.header,
+        *record.marks,
+        *record.samples.values(),
+        *record.traces,
+        record.sampling,
+    ]
+    lines = [part.model_dump_json().encode() + b"\n" for part in parts if part is not None]
+    body = b"".join(lines)
+    end = record.end.model_copy(
+        update={"records": len(lines) + 1, "bytes": len(body), "crc32": zlib.crc32(body)}
+    )
+    return body + end.model_dump_json().encode() + b"\n"
 
 
 def without(record: LaunchRecord, *names: str) -> LaunchRecord:

@@ -405,12 +405,10 @@ def test_refreshes_that_bring_the_same_value_are_put_between_the_others() -> Non
 
 
 def test_the_charge_ratio_needs_a_counter_that_falls() -> None:
-    times = np.arange(0, 100, 0.5)
-    ns = (times * 1e9).astype(np.int64)
-    amperes = np.full(len(times), 0.36)  # 100 uAh a second
-    assert charge_ratio(ns, amperes, ns, 1e6 - 100 * times) == pytest.approx(1.0, rel=0.01)
-    assert charge_ratio(ns, amperes, ns, 1e6 + 100 * times) is None
-    assert charge_ratio(ns, amperes, ns, np.full(len(times), 1e6)) is None
+    record = good()
+    assert charge_ratio(record, 1e-6) == pytest.approx(1.0, abs=0.01)
+    for change in (lambda v: -v, lambda v: v * 0):
+        assert charge_ratio(changed(record, CHARGE, with_values(change)), 1e-6) is None
 
 
 def test_power_can_be_read_without_an_idle() -> None:
