@@ -8,6 +8,7 @@ Not here: anything that the harness itself would need.
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -421,7 +422,7 @@ def make_source(shape: Shape, device: DeviceInfo, launch: PlannedLaunch) -> Powe
 
 def true_joules(shape: Shape, case: Case, device: int = 0) -> float:
     """Return the energy of an inference that the power traces of a case tell."""
-    return NET_WATTS * float(case.threads) ** 0.5 * true_latency_ns(shape, case, device) / 1e9
+    return NET_WATTS * math.sqrt(case.threads) * true_latency_ns(shape, case, device) / 1e9
 
 
 def iterations_ns(latency_ns: float, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -479,7 +480,8 @@ def record_bytes(
     elif loop.steady is not None:
         records.append(loop.steady)
     for name, time_ns in loop.marks:
-        records.append(_mark(name, time_ns, peak, in_memory_pass))
+        grown = int(shape.leak_bytes_per_inference * loop.iterations) if in_memory_pass else 0
+        records.append(_mark(name, time_ns, peak + grown, in_memory_pass))
     done_ns = loop.marks[-1][1]
     if launch.measured_pass == "latency":
         loads = iterations_ns(latency_ns * 4, 3, rng)
@@ -598,7 +600,7 @@ def _power_traces(
     rng: np.random.Generator,
 ) -> list[Trace]:
     polled = np.arange(main_ns, last_ns, 100_000_000)
-    net = 1e-4 if shape.gauge_trouble == "no idle to tell" else NET_WATTS * case.threads**0.5
+    net = 1e-4 if shape.gauge_trouble == "no idle to tell" else NET_WATTS * math.sqrt(case.threads)
     if device.kind == "local":
         busy_ns = np.clip(polled, loop.begin_ns, loop.end_ns) - loop.begin_ns
         joules = (IDLE_WATTS * (polled - main_ns) + net * busy_ns) / 1e9

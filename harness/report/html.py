@@ -19,10 +19,14 @@ import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import numbers, plots
+from harness.report import energies, numbers, plots
 from harness.report.cases import CaseSummary, DeviceSummary, SweepSummary
 from harness.report.definitions import DEFINITIONS, FLAG_WORDS
+from harness.report.findings import sampling_shares
+from harness.report.launches import Launch
+from harness.report.timeline import MOST_TIMELINES, draw_timelines
 from harness.report.verdict import judge
+from harness.stats import Estimate, difference_is_shown
 
 PAGE = Path(__file__).parent / "page"
 COLOURS = 8
@@ -32,6 +36,7 @@ def render_html(summary: SweepSummary) -> str:
     """Return the whole report as HTML."""
     script = (PAGE / "report.js").read_text(encoding="utf-8")
     template = _environment(summary).get_template("report.html.j2")
+    timelines, left_out = draw_timelines(summary)
     return template.render(
         summary=summary,
         file=summary.file,
@@ -45,6 +50,8 @@ def render_html(summary: SweepSummary) -> str:
         ),
         definitions=DEFINITIONS,
         flag_words=FLAG_WORDS,
+        timelines=timelines,
+        timelines_left_out=left_out,
         launches=sum(len(device.launches) for device in summary.devices),
     )
 
@@ -69,18 +76,28 @@ def _environment(summary: SweepSummary) -> Environment:
         conditions_of=_conditions_of,
         engines_of=_engines_of,
         profiles_of=_profiles_of,
+        power_sources_of=_power_sources_of,
+        efforts_of=_efforts_of,
+        energy_unit=_energy_unit,
+        ran_pass=_ran_pass,
+        most=MOST_TIMELINES,
+        why_not=_why_not,
         colour=_colours(summary),
         dash=numbers.DASH,
     )
     environment.filters.update(
         milliseconds=numbers.milliseconds,
         megabytes=numbers.megabytes,
+        seconds=numbers.seconds,
         significant=numbers.significant,
         percent=numbers.percent,
         plural=numbers.plural,
         shortly=numbers.count,
         bounds=numbers.bounds,
         speedup_words=numbers.speedup_words,
+        growth_words=numbers.growth_words,
+        ratio_words=energies.ratio_words,
+        ratio_colour=_ratio_colour,
         fidelity_words=numbers.fidelity_words,
         fidelity_order=numbers.fidelity_order,
         moment=numbers.moment,
@@ -147,10 +164,56 @@ def _conditions_of(device: DeviceSummary) -> list[tuple[str, str]]:
         "GB",
     )
     add("Clocks", [khz / 1e6 for c in told for khz in c.clocks_khz or ()], "GHz")
+    add("Clock limits", [khz / 1e6 for c in told for khz in c.clock_limits_khz or ()], "GHz")
+    add("Thermal status", [c.thermal_status for c in told if c.thermal_status is not None], "")
+    add("Battery", [c.battery_percent for c in told if c.battery_percent is not None], "%")
     governors = sorted({c.governor for c in told if c.governor})
     if governors:
         rows.append(("Governor", ", ".join(governors)))
     return rows
+
+
+def _power_sources_of(device: DeviceSummary) -> list[str]:
+    """Name each source of power that was used on this device."""
+    used = [one.power for one in device.launches if one.power is not None]
+    return list(dict.fromkeys(map(energies.describe_source, used)))
+
+
+def _efforts_of(device: DeviceSummary) -> list[tuple[str, str]]:
+    """Return what was done for the launches' sake, and what watching them cost."""
+    rows = []
+    cooled = [one.cooled_seconds for one in device.launches if one.cooled_seconds]
+    if cooled:
+        waits = numbers.plural(len(cooled), "launch", "launches")
+        rows.append(("Cooled down", f"{numbers.significant(sum(cooled))} s in all, before {waits}"))
+    shares = sampling_shares(device)
+    if shares:
+        told = ", ".join(f"{name} pass {100 * share:.2g}%" for name, share in shares.items())
+        rows.append(("Sampling", f"{told} of one core"))
+    return rows
+
+
+def _energy_unit(cases: list[CaseSummary]) -> tuple[str, float]:
+    return energies.joule_unit([one.energy.joules.median for one in cases if one.energy])
+
+
+def _ran_pass(device: DeviceSummary, measured_pass: str) -> bool:
+    return any(one.measured_pass == measured_pass for one in device.launches)
+
+
+def _ratio_colour(ratio: Estimate) -> str:
+    """Return the class of a ratio of energies: coloured only where an interval shows it."""
+    if not difference_is_shown(ratio):
+        return ""
+    return "faster" if ratio.median < 1 else "slower"
+
+
+def _why_not(launch: Launch) -> str:
+    """Say in one line why a launch does not count."""
+    if launch.numbers is None:
+        return f"{launch.status}: {launch.reason}" if launch.reason else launch.status
+    reasons = "; ".join(reason.text for reason in launch.validity.reasons)
+    return f"{launch.validity.level}: {reasons}" if reasons else launch.validity.level
 
 
 def _engines_of(device: DeviceSummary) -> list[str]:

@@ -41,6 +41,11 @@ def milliseconds(duration_ns: float) -> str:
     return f"{significant(duration_ns / 1e6)} ms"
 
 
+def seconds(value: float) -> str:
+    """Write a time span of phases: 15.0 s, 320 ms."""
+    return f"{significant(value)} s" if value >= 1 else f"{significant(value * 1e3)} ms"
+
+
 def megabytes(size_bytes: float) -> str:
     """Write a size in megabytes of 1,000,000 bytes."""
     return f"{significant(size_bytes / 1e6)} MB"
