@@ -41,7 +41,9 @@ def find_launch(sweep: Sweep, name: str) -> LedgerEntry:
     by_path = [entry for entry in launches if _is_file_of(sweep, entry, name)]
     if by_path:
         return by_path[-1]
-    named = re.fullmatch(r"(?:(?P<device>.+):)?(?P<index>\d{1,9})(?:\.(?P<attempt>\d{1,9}))?", name)
+    named = re.fullmatch(
+        r"(?:(?P<device>.+):)?(?P<index>[0-9]{1,9})(?:\.(?P<attempt>[0-9]{1,9}))?", name
+    )
     found = [entry for entry in launches if named and _is_named(entry, named)]
     if not found:
         raise SweepError(f"{sweep.folder} has no launch {name!r}", _what_there_is(launches))

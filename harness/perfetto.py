@@ -97,6 +97,8 @@ def make_trace(launch: ChosenLaunch) -> bytes:
             events += _slice_events(add_track(name), lane)
     events += _instants(launch.record, add_track("marks"))
     for counter in _counters(launch):
+        if not counter.time_ns:
+            continue
         events += _counter_events(add_track(counter.name, counter.unit), counter)
     _add_events(builder, events, launch.record.header.launch)
     return bytes(builder.serialize())
@@ -113,9 +115,9 @@ def _whole(launch: ChosenLaunch) -> _Slice:
     known = {
         "sweep": launch.sweep,
         "device": launch.device.model_dump(mode="json"),
-        **entry.model_dump(mode="json", exclude={"validity", "power"}, exclude_none=True),
+        **entry.model_dump(mode="json", exclude={"device", "validity", "power"}),
         "validity": entry.validity.model_dump() if entry.validity else "not judged",
-        "runner": {**header.model_dump(mode="json", exclude={"type"})},
+        "runner": header.model_dump(mode="json", exclude={"type"}),
         "actual": record.actual.model_dump(exclude={"type"}) if record.actual else None,
         "counters": _loop_counters(record),
         "memory growth": asdict(grown) if grown else None,

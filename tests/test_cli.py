@@ -58,7 +58,7 @@ def desk(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb", ["devices", "doctor", "clean", "init", "plan", "export", "run", "report"]
+    "verb", ["devices", "doctor", "clean", "init", "plan", "export", "run", "report", "trace"]
 )
 def test_every_verb_teaches_with_an_example(verb: str, tmp_path: Path) -> None:
     text = phonebench(verb, "--help", cwd=tmp_path).stdout
