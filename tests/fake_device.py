@@ -7,12 +7,15 @@ real sweep can be driven through faults without a process being started.
 from __future__ import annotations
 
 import base64
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from harness.devices.base import JobExit, JobResult, JobStatus
 from harness.errors import CommandFailed
@@ -22,15 +25,21 @@ from harness.plan import DeviceSettings
 from harness.power import PowerSource, Recorder
 from harness.records import (
     RECORD_VERSION,
+    Actual,
     Clock,
+    Counters,
     End,
     Engine,
     Header,
+    Mark,
     Output,
+    ProbeFailure,
     Runner,
     RunnerFault,
     Samples,
+    Sampling,
     SeenDevice,
+    Trace,
 )
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
@@ -56,16 +65,79 @@ def device_info(name: str = "fake", fingerprint: str = "f00d") -> DeviceInfo:
     )
 
 
-def good_record(job: Job) -> bytes:
-    """Return the result of a launch in which all went well."""
+LOOP_BEGIN_NS, LOOP_END_NS = 1_000_000_000, 2_000_000_000
+"""When the steady loop of a good record runs."""
+
+_MARKS_NS = {
+    "main": 2,
+    "engine_ready": 500_000_000,
+    "first_inference_done": 800_000_000,
+    "warmup_done": LOOP_BEGIN_NS,
+    "steady_done": LOOP_END_NS,
+    "end": 2_100_000_000,
+}
+_ENERGY_MARKS_NS = {"warmup_done": 900_000_000, "idle_before_done": LOOP_BEGIN_NS}
+COUNTERS = Counters(
+    iterations=60,
+    wall_ns=LOOP_END_NS - LOOP_BEGIN_NS,
+    cpu_ns=LOOP_END_NS - LOOP_BEGIN_NS,
+    voluntary_switches=0,
+    involuntary_switches=1,
+    minor_faults=0,
+    major_faults=0,
+)
+
+
+def good_record(
+    job: Job,
+    *,
+    duration_ns: Sequence[int] = (5, 6, 7) * 20,
+    counters: Counters = COUNTERS,
+    actual: dict[str, Any] | None = None,
+    traces: Sequence[Trace] = (),
+    failures: Sequence[ProbeFailure] = (),
+    sampling_cpu_ns: int = 0,
+) -> bytes:
+    """Return the result of a launch in which all went well, but for what is given otherwise."""
+    times = {**_MARKS_NS, **(_ENERGY_MARKS_NS if job.measured_pass == "energy" else {})}
+    marks = [
+        Mark(
+            type="mark",
+            name=name,
+            time_ns=time_ns,
+            cost_ns=1,
+            rss_bytes=1,
+            vm_hwm_bytes=1,
+            swap_bytes=0,
+            pss_bytes=None,
+            os_threads=1,
+        )
+        for name, time_ns in sorted(times.items(), key=lambda mark: mark[1])
+    ]
+    found = Actual(
+        type="actual",
+        threads=job.threads,
+        affinity=job.affinity or (0, 1),
+        memory_format=job.memory_format,
+        quantized_engine=job.quantized_engine,
+        model_resident_fraction=0.0,
+    )
     samples = Samples(
         type="samples",
         phase="steady",
-        start_ns=[10, 20, 30],
-        duration_ns=[5, 6, 7],
-        counters=None,
+        start_ns=[LOOP_BEGIN_NS + 10 * n for n in range(len(duration_ns))],
+        duration_ns=list(duration_ns),
+        counters=counters,
     )
-    return _record(job, samples, *_outputs(job, OUTPUT))
+    sampling = Sampling(
+        type="sampling",
+        reads=sum(len(trace.values) for trace in traces),
+        cpu_ns=sampling_cpu_ns,
+        wall_ns=sampling_cpu_ns,
+        failures=tuple(failures),
+    )
+    found = found.model_copy(update=actual or {})
+    return _record(job, *marks, found, samples, *traces, sampling, *_outputs(job, OUTPUT))
 
 
 def wrong_record(job: Job) -> bytes:
@@ -91,7 +163,7 @@ def _outputs(job: Job, values: np.ndarray) -> list[Output]:
     ]
 
 
-def _record(job: Job, *records: Samples | Output | RunnerFault) -> bytes:
+def _record(job: Job, *records: BaseModel) -> bytes:
     header = Header(
         type="header",
         record_version=RECORD_VERSION,
@@ -117,7 +189,7 @@ def _record(job: Job, *records: Samples | Output | RunnerFault) -> bytes:
     end = End(
         type="end",
         status="failed" if failed else "ok",
-        time_ns=99,
+        time_ns=2_200_000_000,
         records=len(records) + 2,
         bytes=len(body),
         crc32=zlib.crc32(body),
@@ -139,7 +211,8 @@ class FakeDevice:
     """Jobs end at once, with the record that `answer` makes of them.
 
     `on_wait(n)` is called when a job of this device is waited for, for the n-th time (from 1): it
-    may raise what a real device would. Two of these with one `storage` are two hosts that come to
+    may raise what a real device would. `climate(n)` are the conditions that are read for the n-th time,
+    as far as they matter. `source` is what measures power here. Two of these with one `storage` are two hosts that come to
     the same phone, one after the other.
     """
 
@@ -147,15 +220,20 @@ class FakeDevice:
     storage: Storage = field(default_factory=Storage)
     answer: Callable[[Job], bytes | None] = good_record
     on_wait: Callable[[int], None] = lambda n: None
+    climate: Callable[[int], dict[str, Any]] = lambda n: {}
+    source: PowerSource | None = None
+    recorder_of: Callable[[PowerSource], Recorder | None] = lambda source: None
     state: JobStatus = _FINISHED
     killed: list[str] = field(default_factory=list)
     restored: int = 0
     closed: int = 0
     waits: int = 0
+    readings: int = 0
     hangs: bool = False
 
     def conditions(self) -> Conditions:
-        return Conditions(unix=0.0, load_1min=0.0)
+        self.readings += 1
+        return Conditions(unix=time.time(), load_1min=0.0, **self.climate(self.readings))
 
     def apply(self, settings: DeviceSettings) -> None:
         pass
@@ -169,11 +247,11 @@ class FakeDevice:
 
     def power_sources(self) -> Sequence[PowerSource]:
         """Return the sources of power, the best first."""
-        return ()
+        return () if self.source is None else (self.source,)
 
     def recorder(self, source: PowerSource) -> Recorder | None:
         """Return what records a source beside a launch."""
-        return None
+        return self.recorder_of(source)
 
     def stage(self, path: Path, sha256: str) -> str:
         return str(path)
