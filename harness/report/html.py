@@ -70,6 +70,8 @@ def _environment(summary: SweepSummary) -> Environment:
         draw_strips=plots.draw_strips,
         draw_order=plots.draw_order,
         draw_pareto=plots.draw_pareto,
+        draw_energies=plots.draw_energies,
+        draw_energy_plane=plots.draw_energy_plane,
         frame=plots.FRAME,
         models_of=_models_of,
         own_flags=_own_flags,

@@ -9,12 +9,15 @@ Not here: markup (`page/report.html.j2`) and numbers (`summary.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harness.energy import Energy
 from harness.report.cases import CaseSummary, DeviceSummary
+from harness.report.energies import joule_unit, source_key
 from harness.report.findings import relative_latency
-from harness.stats import Estimate
+from harness.report.launches import Launch
+from harness.report.numbers import bounds, megabytes, milliseconds, percent, significant
 
 WIDTH = 1000
 LANE_HEIGHT = 34
@@ -82,12 +85,19 @@ def latency_scale(values: Sequence[float]) -> Scale:
 
 @dataclass(frozen=True)
 class Strip:
-    """One case's launches: a lane each, the first on top. Paths are in units of the SVG."""
+    """One case's launches: a lane each, the first on top. Paths are in units of the SVG.
+
+    `hollow_path` has the launches that do not count; `value` and `interval` are words.
+    """
 
     case: CaseSummary
+    value: str
+    interval: str
+    launches: int
     faint_path: str
+    whisker_path: str
     launch_path: str
-    latency: Estimate
+    hollow_path: str
     median: float
     low: float | None
     width: float
@@ -95,59 +105,141 @@ class Strip:
 
 @dataclass(frozen=True)
 class Strips:
-    """The launches of one model's cases on one device, over one axis in milliseconds."""
+    """The launches of one model's cases on one device, over one axis of a unit."""
 
     strips: tuple[Strip, ...]
+    unit: str
     ticks: tuple[Tick, ...]
     logarithmic: bool
     cut: bool
+    hollow: bool
 
 
 def draw_strips(cases: Sequence[CaseSummary], launches_in_report: int) -> Strips | None:
     """Lay out the launches of each case; `launches_in_report` decides how many faint dots fit."""
-    timed = [(case, case.latency_ns) for case in cases if case.latency_ns is not None]
+    timed = [case for case in cases if case.latency_ns is not None]
     if not timed:
         return None
-    medians = [n.median_ns for case, _ in timed for n in case.of_pass("latency") if n.median_ns]
-    nineties = [case.p90_ns.median for case, _ in timed if case.p90_ns is not None]
+    medians = [n.median_ns for case in timed for n in case.of_pass("latency") if n.median_ns]
+    nineties = [case.p90_ns.median for case in timed if case.p90_ns is not None]
     scale = latency_scale(medians + nineties)
     faint = max(2, FAINT_BUDGET // max(launches_in_report, 1))
+    strips = tuple(_draw_latencies(case, scale, faint) for case in timed)
     return Strips(
-        tuple(_draw_strip(case, latency, scale, faint) for case, latency in timed),
+        strips,
+        "ms",
         scale.ticks(1e6),
         scale.logarithmic,
         cut=any(
-            numbers.faint_ns[-1] > scale.high
-            for case, _ in timed
-            for numbers in case.of_pass("latency")
-            if len(numbers.faint_ns)
+            launch.numbers.faint_ns[-1] > scale.high
+            for case in timed
+            for launch in _ended(case, "latency")
+            if launch.numbers is not None and len(launch.numbers.faint_ns)
         ),
+        hollow=any(strip.hollow_path for strip in strips),
     )
 
 
-def _draw_strip(case: CaseSummary, latency: Estimate, scale: Scale, faint: int) -> Strip:
-    launches = case.of_pass("latency")
-    lanes = [LANE_HEIGHT * (place + 0.5) / len(launches) for place in range(len(launches))]
+def _ended(case: CaseSummary, measured_pass: str) -> list[Launch]:
+    """Return the launches of a pass that have numbers, whether they count or not."""
+    return [
+        launch
+        for launch in case.launches
+        if launch.measured_pass == measured_pass and launch.numbers is not None
+    ]
+
+
+def _draw_latencies(case: CaseSummary, scale: Scale, faint: int) -> Strip:
+    latency = case.latency_ns
+    assert latency is not None
+    launches = _ended(case, "latency")
+    lanes = _lanes(len(launches))
     faint_dots = [
         (scale.place(float(duration)), lane)
-        for lane, numbers in zip(lanes, launches, strict=True)
-        for duration in numbers.faint_ns[:: -(-len(numbers.faint_ns) // faint) or 1]
+        for lane, launch in zip(lanes, launches, strict=True)
+        if launch.numbers is not None
+        for duration in launch.numbers.faint_ns[:: -(-len(launch.numbers.faint_ns) // faint) or 1]
     ]
     dots = [
-        (scale.place(numbers.median_ns), lane)
-        for lane, numbers in zip(lanes, launches, strict=True)
-        if numbers.median_ns is not None
+        (launch.counts, (scale.place(launch.numbers.median_ns), lane))
+        for lane, launch in zip(lanes, launches, strict=True)
+        if launch.numbers is not None and launch.numbers.median_ns is not None
     ]
     low = None if latency.low is None else WIDTH * scale.place(latency.low)
     high = None if latency.high is None else WIDTH * scale.place(latency.high)
     return Strip(
         case=case,
+        value=milliseconds(latency.median),
+        interval=bounds(latency, 1e-6),
+        launches=latency.launches,
         faint_path=dot_path(faint_dots),
-        launch_path=dot_path(dots),
-        latency=latency,
+        whisker_path="",
+        launch_path=dot_path(dot for counts, dot in dots if counts),
+        hollow_path=dot_path(dot for counts, dot in dots if not counts),
         median=WIDTH * scale.place(latency.median),
         low=low,
         width=0.0 if low is None or high is None else high - low,
+    )
+
+
+def _lanes(count: int) -> list[float]:
+    return [LANE_HEIGHT * (place + 0.5) / count for place in range(count)]
+
+
+def draw_energies(cases: Sequence[CaseSummary]) -> Strips | None:
+    """Lay out the energy of each launch with its interval, and the case's over them."""
+    known = [case for case in cases if case.energy is not None]
+    if not known:
+        return None
+    medians = [case.energy.joules.median for case in known if case.energy is not None]
+    unit, size = joule_unit(medians)
+    ends = [
+        end for case in known for _, energy in _energies(case) for end in (energy.low, energy.high)
+    ]
+    scale = Scale(min(0.0, *ends), max(max(ends) * 1.05, size / 1e3))
+    strips = tuple(_draw_energy(case, scale, unit, size) for case in known)
+    hollow = any(strip.hollow_path for strip in strips)
+    return Strips(strips, unit, scale.ticks(size), logarithmic=False, cut=False, hollow=hollow)
+
+
+def _energies(case: CaseSummary) -> list[tuple[Launch, Energy]]:
+    """Return the launches with an energy of the source that the case's energy is of."""
+    assert case.energy is not None
+    own = source_key(case.energy.source)
+    return [
+        (launch, launch.numbers.energy)
+        for launch in _ended(case, "energy")
+        if launch.numbers is not None
+        and isinstance(launch.numbers.energy, Energy)
+        and launch.power is not None
+        and source_key(launch.power) == own
+    ]
+
+
+def _draw_energy(case: CaseSummary, scale: Scale, unit: str, size: float) -> Strip:
+    assert case.energy is not None
+    joules = case.energy.joules
+    launches = _energies(case)
+    dots, whiskers = [], ""
+    for lane, (launch, energy) in zip(_lanes(len(launches)), launches, strict=True):
+        dots.append((launch.counts, (scale.place(energy.joules_per_inference), lane)))
+        left, right = WIDTH * scale.place(energy.low), WIDTH * scale.place(energy.high)
+        whiskers += f"M{left:.1f} {lane:.4g}H{right:.1f}"
+    assert joules.low is not None
+    assert joules.high is not None
+    low, high = WIDTH * scale.place(joules.low), WIDTH * scale.place(joules.high)
+    return Strip(
+        case=case,
+        value=f"{significant(joules.median / size)} {unit}",
+        interval=bounds(joules, 1 / size),
+        launches=joules.launches,
+        faint_path="",
+        whisker_path=whiskers,
+        launch_path=dot_path(dot for counts, dot in dots if counts),
+        hollow_path=dot_path(dot for counts, dot in dots if not counts),
+        median=WIDTH * scale.place(joules.median),
+        low=low,
+        width=high - low,
     )
 
 
@@ -169,6 +261,7 @@ class Order:
     """A device's latency launches in the order they ran, each relative to its case's median."""
 
     dots: tuple[OrderDot, ...]
+    hollow: tuple[OrderDot, ...]
     rounds: tuple[tuple[float, float, int], ...]
     round_path: str
     bad_path: str
@@ -190,18 +283,24 @@ def draw_order(device: DeviceSummary) -> Order | None:
         return None
     order = {index: place for place, index in enumerate(_indexes(device))}
     across = Scale(-0.5, len(order) - 0.5)
-    limit = min(0.5, max(0.05, 1.1 * max(abs(relative - 1) for _, _, relative in timed)))
+    furthest = max(abs(relative - 1) for _, _, relative in timed)
+    limit = min(0.5, max(0.05, 1.1 * furthest))
     up = Scale(1 + limit, 1 - limit)
-    by_recipe: dict[str, list[tuple[float, float]]] = {}
+    filled: dict[str, list[tuple[float, float]]] = {}
+    hollow: dict[str, list[tuple[float, float]]] = {}
     for launch, case, relative in timed:
         place = (across.place(order[launch.index]), ORDER_HEIGHT * up.place(relative))
-        by_recipe.setdefault(case.case.variant.recipe, []).append(place)
+        into = filled if launch.counts else hollow
+        into.setdefault(case.case.variant.recipe, []).append(place)
     bad = [launch for launch in device.launches if launch.numbers is None]
     rounds = _rounds(device, order, across)
     return Order(
-        dots=tuple(OrderDot(recipe, dot_path(dots)) for recipe, dots in by_recipe.items()),
+        dots=tuple(OrderDot(recipe, dot_path(dots)) for recipe, dots in filled.items()),
+        hollow=tuple(OrderDot(recipe, dot_path(dots)) for recipe, dots in hollow.items()),
         rounds=tuple(rounds),
-        round_path=_round_medians(rounds, [(one.round, rel) for one, _, rel in timed], up),
+        round_path=_round_medians(
+            rounds, [(one.round, rel) for one, _, rel in timed if one.counts], up
+        ),
         bad_path="".join(
             f"M{WIDTH * across.place(order[one.index]):.0f} 0v{ORDER_HEIGHT}"
             for one in bad
@@ -252,15 +351,18 @@ def _round_medians(
 
 @dataclass(frozen=True)
 class Bubble:
-    """One case in the plane of latency and quality."""
+    """One case in a plane; whiskers from `low` to `high` across, and from `bottom` to `top` up."""
 
     case: CaseSummary
     label: str
+    words: str
     x: float
     y: float
     radius: float
     low: float
     high: float
+    bottom: float
+    top: float
     label_x: float | None = None
     label_y: float = 0.0
     anchor: str = "start"
@@ -268,68 +370,149 @@ class Bubble:
 
 
 @dataclass(frozen=True)
-class Pareto:
-    """Latency against accuracy, or against size where accuracies are unknown or all the same."""
+class Plane:
+    """Latency against another quality; the front joins what no other beats in both."""
 
+    against: str
+    best: str
+    y_title: str
+    note: str
     bubbles: tuple[Bubble, ...]
     front_path: str
-    by_accuracy: bool
-    shared_accuracy: float | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     logarithmic: bool
 
 
-# The inner frame of the Pareto plot, in its own units: left, top, width, height.
+# The inner frame of a plane, in its own units: left, top, width, height.
 FRAME = (58.0, 16.0, 640.0, 300.0)
 LETTER_WIDTH = 6.3
 
 
-def draw_pareto(cases: Sequence[CaseSummary]) -> Pareto | None:
+def draw_pareto(cases: Sequence[CaseSummary]) -> Plane | None:
     """Lay out the cases by latency and accuracy (or size), areas by file size."""
-    sized = [
-        (case, case.latency_ns, case.size_bytes)
-        for case in cases
-        if case.latency_ns is not None and case.size_bytes is not None
-    ]
+    sized = [case for case in cases if case.latency_ns is not None and case.size_bytes is not None]
     if len(sized) < 2:
         return None
-    accuracies = [case.accuracy.top1 for case, _, _ in sized if case.accuracy is not None]
+    accuracies = [case.accuracy.top1 for case in sized if case.accuracy is not None]
     known = len(accuracies) == len(sized)
     by_accuracy = known and min(accuracies) < max(accuracies)
-    heights = accuracies if by_accuracy else [size / 1e6 for _, _, size in sized]
-    across = latency_scale([latency.median for _, latency, _ in sized])
+    heights = accuracies if by_accuracy else [(case.size_bytes or 0) / 1e6 for case in sized]
+    across = latency_scale([case.latency_ns.median for case in sized if case.latency_ns])
     up = _accuracy_scale(heights) if by_accuracy else Scale(0.0, max(heights) * 1.12)
-    largest = max(size for _, _, size in sized)
-    left, top, width, height = FRAME
-    points = []
-    for (case, latency, size), value in zip(sized, heights, strict=True):
-        points.append(
-            Bubble(
-                case=case,
-                label=case.label if _one_setting(cases) else _with_setting(case),
-                x=left + width * across.place(latency.median),
-                y=top + height * (1 - up.place(value)),
-                radius=4 + 10 * math.sqrt(size / largest),
-                low=left + width * across.place(latency.low or latency.median),
-                high=left + width * across.place(latency.high or latency.median),
-            )
+    named = _names(cases)
+    points = [
+        _bubble(
+            case, named(case), megabytes(case.size_bytes or 0), across, up, (height,) * 3, sized
         )
-    return Pareto(
+        for case, height in zip(sized, heights, strict=True)
+    ]
+    same = f"All have the same accuracy, {percent(accuracies[0])}." if known else ""
+    ticks = _up_ticks(up)
+    return Plane(
+        against="accuracy" if by_accuracy else "size",
+        best="upper" if by_accuracy else "lower",
+        y_title="accuracy, top-1" if by_accuracy else "size, MB",
+        note="" if by_accuracy else same,
         bubbles=tuple(_label(points)),
         front_path=_front(points, higher_is_better=by_accuracy),
-        by_accuracy=by_accuracy,
-        shared_accuracy=accuracies[0] if known and not by_accuracy else None,
-        x_ticks=tuple(Tick(left + width * t.place, t.label) for t in across.ticks(1e6)),
-        y_ticks=tuple(
-            Tick(
-                top + height * (1 - t.place),
-                f"{100 * float(t.label):g}%" if by_accuracy else t.label,
-            )
-            for t in up.ticks(count=4)
-        ),
+        x_ticks=_across_ticks(across),
+        y_ticks=tuple(replace(t, label=f"{100 * float(t.label):g}%") for t in ticks)
+        if by_accuracy
+        else ticks,
         logarithmic=across.logarithmic,
     )
+
+
+def draw_energy_plane(cases: Sequence[CaseSummary]) -> Plane | None:
+    """Lay out the cases by latency and energy, with their accuracies in words.
+
+    Only cases of one source of power stand in one plane: the first case's.
+    """
+    known = [case for case in cases if case.latency_ns is not None and case.energy is not None]
+    keys = [source_key(case.energy.source) for case in known if case.energy is not None]
+    shown = [case for case, key in zip(known, keys, strict=True) if key == keys[0]]
+    if len(shown) < 2:
+        return None
+    joules = [case.energy.joules for case in shown if case.energy is not None]
+    unit, size = joule_unit([one.median for one in joules])
+    across = latency_scale([case.latency_ns.median for case in shown if case.latency_ns])
+    tall = [((one.low or 0) / size, one.median / size, (one.high or 0) / size) for one in joules]
+    up = Scale(min(0.0, *(low for low, _, _ in tall)), max(high for _, _, high in tall) * 1.12)
+    named = _names(cases)
+    points = [
+        _bubble(
+            case,
+            _with_accuracy(case, named(case)),
+            f"{significant(height[1])} {unit}",
+            across,
+            up,
+            height,
+            shown,
+        )
+        for case, height in zip(shown, tall, strict=True)
+    ]
+    other = len(known) - len(shown)
+    return Plane(
+        against="energy",
+        best="lower",
+        y_title=f"energy an inference, {unit}",
+        note="Percentages are accuracies." * any(case.accuracy for case in shown)
+        + f" {other} of other sources of power are left out." * bool(other),
+        bubbles=tuple(_label(points)),
+        front_path=_front(points, higher_is_better=False),
+        x_ticks=_across_ticks(across),
+        y_ticks=_up_ticks(up),
+        logarithmic=across.logarithmic,
+    )
+
+
+def _bubble(
+    case: CaseSummary,
+    label: str,
+    words: str,
+    across: Scale,
+    up: Scale,
+    height: tuple[float, float, float],
+    beside: Sequence[CaseSummary],
+) -> Bubble:
+    """Place a case; `height` is low, middle and high, and areas are file sizes, relative to `beside`."""
+    latency = case.latency_ns
+    assert latency is not None
+    left, top, wide, tall = FRAME
+    largest = max((one.size_bytes or 0 for one in beside), default=0) or 1
+    bottom, middle, upper = (top + tall * (1 - up.place(value)) for value in height)
+    return Bubble(
+        case=case,
+        label=label,
+        words=words,
+        x=left + wide * across.place(latency.median),
+        y=middle,
+        radius=4 + 10 * math.sqrt((case.size_bytes or 0) / largest),
+        low=left + wide * across.place(latency.low or latency.median),
+        high=left + wide * across.place(latency.high or latency.median),
+        bottom=bottom,
+        top=upper,
+    )
+
+
+def _across_ticks(across: Scale) -> tuple[Tick, ...]:
+    left, _, width, _ = FRAME
+    return tuple(Tick(left + width * tick.place, tick.label) for tick in across.ticks(1e6))
+
+
+def _up_ticks(up: Scale) -> tuple[Tick, ...]:
+    _, top, _, height = FRAME
+    return tuple(Tick(top + height * (1 - t.place), t.label) for t in up.ticks(count=4))
+
+
+def _names(cases: Sequence[CaseSummary]) -> Callable[[CaseSummary], str]:
+    """Return how cases are called beside one another: with their settings if these differ."""
+    return (lambda case: case.label) if _one_setting(cases) else _with_setting
+
+
+def _with_accuracy(case: CaseSummary, name: str) -> str:
+    return f"{name}: {percent(case.accuracy.top1)}" if case.accuracy else name
 
 
 def _one_setting(cases: Sequence[CaseSummary]) -> bool:
@@ -368,6 +551,7 @@ def _label(points: Sequence[Bubble]) -> list[Bubble]:
     """
     taken = [_box(p.x - p.radius, p.y - p.radius, 2 * p.radius, 2 * p.radius) for p in points]
     taken += [_box(p.low, p.y - 1, p.high - p.low, 2) for p in points]
+    taken += [_box(p.x - 1, p.top, 2, p.bottom - p.top) for p in points]
     labelled = []
     for point in points:
         text = LETTER_WIDTH * min(len(point.label), 32)
