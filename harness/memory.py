@@ -1,7 +1,7 @@
-"""The memory of a process over a long run of inferences: whether it grows, and how sure that is.
+"""The memory of one launch: its peak, and whether it grows with every inference.
 
-Pure functions on one launch's record. Not here: the peak and the model's cost, which come from
-marks (`report/launches.py`), and how memory is read (`devices/`).
+Pure functions on a record. Not here: how memory is read (the runner does), and numbers over
+several launches (`report/summary.py`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,25 @@ class Growth:
     total_bytes: int
 
 
+def peak_until(record: LaunchRecord, mark_name: str) -> int | None:
+    """Return the most memory the process held up to a mark: max(VmHWM, RSS + swap).
+
+    Pages that are swapped out (zram on Android) leave VmHWM's reach, so the marks on the way and the
+    series, where there is one, count with what is swapped. None without that mark.
+    """
+    last = record.mark(mark_name)
+    if last is None:
+        return None
+    marks = [mark for mark in record.marks if mark.time_ns <= last.time_ns]
+    peaks = [max(mark.vm_hwm_bytes, mark.rss_bytes + mark.swap_bytes) for mark in marks]
+    resident = _read_resident(record)
+    if resident is not None:
+        times, held = resident
+        within = held[(times <= last.time_ns) & np.isfinite(held)]
+        peaks.append(int(within.max(initial=0)))
+    return max(peaks)
+
+
 def growth(record: LaunchRecord) -> Growth | None:
     """Return how fast memory grew over the steady loop; None if there is too little to say.
 
@@ -114,14 +133,11 @@ class _Windows:
 
 
 def _read_series(record: LaunchRecord) -> _Series | None:
-    samples, trace = record.samples.get("steady"), record.trace("rss")
+    samples, readings = record.samples.get("steady"), _read_resident(record)
     began, ended = record.mark("warmup_done"), record.mark("steady_done")
-    if not (samples and samples.start_ns and trace and trace.values and began and ended):
+    if not (samples and samples.start_ns and readings and began and ended):
         return None
-    times, resident = _points(trace)
-    swap = record.trace("swap")
-    if swap is not None and swap.values:
-        resident = resident + np.interp(times, *_points(swap))
+    times, resident = readings
     starts = np.asarray(samples.start_ns, dtype=np.float64)
     moments = np.append(starts, ended.time_ns)
     if (np.diff(moments) < 0).any():
@@ -132,6 +148,17 @@ def _read_series(record: LaunchRecord) -> _Series | None:
     within = (times >= moments[0]) & (times <= moments[-1])
     inferences = np.interp(times[within], moments, done)
     return _Series(inferences, resident[within], total)
+
+
+def _read_resident(record: LaunchRecord) -> tuple[Floats, Floats] | None:
+    """Return the series of RSS, with swap where it is known: times (ns) and bytes."""
+    rss, swap = record.trace("rss"), record.trace("swap")
+    if rss is None or not rss.values:
+        return None
+    times, resident = _points(rss)
+    if swap is not None and swap.values:
+        resident = resident + np.interp(times, *_points(swap))
+    return times, resident
 
 
 def _points(trace: Trace) -> tuple[Floats, Floats]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.memory import LIMITS, Growth, growth
+from harness.memory import LIMITS, Growth, growth, peak_until
 from harness.records import Counters, LaunchRecord, Mark, Samples, Trace, read_record
 
 Floats = npt.NDArray[np.float64]
@@ -237,6 +237,25 @@ def test_one_wild_reading_changes_nothing() -> None:
         assert grown.bytes_per_inference == pytest.approx(1024, rel=0.1)
 
 
+def test_the_peak_is_the_most_that_was_held_swapped_pages_included() -> None:
+    low, high = mark("engine_ready", 10, 5e6), mark("steady_done", 50, 8e6)
+    swapped = high.model_copy(update={"swap_bytes": 3_000_000})
+    record = replace(read_golden(), marks=(low, high), traces=())
+    assert peak_until(record, "engine_ready") == 5_000_000
+    assert peak_until(record, "steady_done") == 8_000_000
+    assert peak_until(record, "warmup_done") is None
+    assert peak_until(replace(record, marks=(low, swapped)), "steady_done") == 11_000_000
+    times = np.array([20.0, 30.0, 60.0])  # the last one is of the checks
+    readings = (
+        trace("rss", times, np.array([7e6, 2e6, 50e6])),
+        trace("swap", times, np.array([0.0, 10e6, 0.0])),
+    )
+    assert peak_until(replace(record, traces=readings), "engine_ready") == 5_000_000
+    assert peak_until(replace(record, traces=readings), "steady_done") == 12_000_000
+    # A series alone that saw less than the kernel's own high-water mark changes nothing.
+    assert peak_until(replace(record, traces=readings[:1]), "steady_done") == 8_000_000
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-(2**62), 2**62), max_size=80),
@@ -260,4 +279,6 @@ def test_garbage_is_never_a_crash(times: list[int], values: list[float], iterati
         readings = Trace(
             type="trace", name="rss", unit="byte", time_ns=moments, values=values[: len(moments)]
         )
-        growth(replace(record, traces=(readings,), samples={"steady": steady}))
+        damaged = replace(record, traces=(readings,), samples={"steady": steady})
+        growth(damaged)
+        peak_until(damaged, "steady_done")

@@ -21,13 +21,12 @@ from harness.errors import BadRecord
 from harness.export.artifact import Fidelity
 from harness.job import Pass
 from harness.ledger import Conditions, LaunchError, LedgerEntry, Status, Validity
-from harness.memory import Growth, growth
+from harness.memory import Growth, growth, peak_until
 from harness.power import PowerSource
 from harness.records import (
     Actual,
     Interrupted,
     LaunchRecord,
-    Mark,
     Operators,
     Phase,
     Trace,
@@ -203,7 +202,8 @@ def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = Non
     counters = samples.counters if samples else None
     wall_ns = counters.wall_ns if counters else 0
     started_ns = record.header.exec_ns
-    done, ready = record.mark("steady_done"), record.mark("engine_ready")
+    done = record.mark("steady_done")
+    peak, baseline = peak_until(record, "steady_done"), peak_until(record, "engine_ready")
     return Numbers(
         iterations=counters.iterations if counters else len(steady),
         median_ns=sorted_quantile(steady, 0.5) if len(steady) else None,
@@ -212,8 +212,8 @@ def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = Non
         warm_load_ns=_median(record, "warm_load"),
         first_inference_ns=_median(record, "first_inference"),
         process_start_ns=None if started_ns is None else float(record.header.main_ns - started_ns),
-        peak_bytes=_peak(done) if done else None,
-        model_bytes=_peak(done) - _peak(ready) if done and ready else None,
+        peak_bytes=peak,
+        model_bytes=None if peak is None or baseline is None else peak - baseline,
         rss_bytes=done.rss_bytes if done else None,
         pss_bytes=done.pss_bytes if done else None,
         swap_bytes=done.swap_bytes if done else None,
@@ -269,11 +269,6 @@ def _sampling_share(record: LaunchRecord) -> float | None:
 def _median(record: LaunchRecord, phase: Phase) -> float | None:
     samples = record.samples.get(phase)
     return float(median(samples.duration_ns)) if samples and samples.duration_ns else None
-
-
-def _peak(mark: Mark) -> int:
-    """Return the high-water mark. Pages swapped out (zram on Android) leave VmHWM's reach."""
-    return max(mark.vm_hwm_bytes, mark.rss_bytes + mark.swap_bytes)
 
 
 def _thin(ordered: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
