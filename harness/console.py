@@ -21,6 +21,7 @@ from harness.export.artifact import Artifact, ExportedModel
 from harness.ledger import LEVELS, DeviceFinding
 from harness.plan import Plan
 from harness.report.cases import CaseSummary, SweepSummary
+from harness.report.energies import joule_unit
 from harness.report.numbers import (
     DASH,
     bounds,
@@ -29,6 +30,7 @@ from harness.report.numbers import (
     milliseconds,
     percent,
     plural,
+    significant,
     speedup_words,
 )
 from harness.runtimes.survey import Found
@@ -169,8 +171,11 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     """Show a sweep's result: per device a row a case, then what limits trust."""
     parts: list[RenderableType] = []
     for device in summary.devices:
+        energy = [one.energy.joules.median for one in device.cases if one.energy is not None]
+        joules = joule_unit(energy) if energy else None
         table = _table(
-            "case", "latency [95%]", "n", "vs first", "size", "peak", "acc.",
+            "case", "latency [95%]", "n", "vs first", *(["energy [95%]"] if joules else []),
+            "size", "peak", "acc.",
             right=("n", "size", "peak", "acc."),
             title=f"{device.info.id}: {device.info.name}",
         )  # fmt: skip
@@ -179,7 +184,7 @@ def summary_table(summary: SweepSummary) -> RenderableType:
             if case.case.variant.model != model:
                 model = case.case.variant.model
                 table.add_row(Text(model, style="bold"))
-            table.add_row(*map(Text, _case_cells(case)))
+            table.add_row(*map(Text, _case_cells(case, joules)))
         parts += [table, Text()]
     bad = [case for device in summary.devices for case in device.cases if case.status != "ok"]
     reasons = dict.fromkeys((case.label, case.status, case.reason, case.advice) for case in bad)
@@ -188,20 +193,36 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     return Group(*parts)
 
 
-def _case_cells(case: CaseSummary) -> tuple[str, ...]:
+def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[str, ...]:
+    """Return a case's row; `joules` is the unit of energies and its size, if any were measured."""
     cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
     name = f"  {case.label} · t{case.case.threads}{cores}"
-    if case.latency_ns is None:
+    if case.status != "ok":
         return (name, case.status)
     return (
         name,
-        _latency(case.latency_ns),
-        str(case.latency_ns.launches),
+        _latency(case.latency_ns) if case.latency_ns else DASH,
+        _counting(case),
         speedup_words(case.speedup)[0] if case.speedup else "",
+        *([_energy(case, *joules)] if joules else []),
         megabytes(case.size_bytes) if case.size_bytes else DASH,
         megabytes(case.peak_bytes.median) if case.peak_bytes else DASH,
         percent(case.accuracy.top1) if case.accuracy else DASH,
     )
+
+
+def _counting(case: CaseSummary) -> str:
+    """Return how many latency launches count, and of how many if not all do."""
+    timed = [launch for launch in case.launches if launch.measured_pass == "latency"]
+    counting = sum(launch.counts for launch in timed)
+    return str(counting) if counting == len(timed) else f"{counting} of {len(timed)}"
+
+
+def _energy(case: CaseSummary, unit: str, size: float) -> str:
+    if case.energy is None:
+        return DASH
+    joules = case.energy.joules
+    return f"{significant(joules.median / size)} {unit} {bounds(joules, 1 / size)}"
 
 
 def _latency(latency_ns: Estimate) -> str:
