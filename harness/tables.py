@@ -1,7 +1,7 @@
 """Tables derived from a sweep, for other programs: CSV, Parquet, Markdown and JSON.
 
-One row a case, or one row a launch; the numbers are those of the report, in milliseconds and
-bytes. What is missing is null (in Markdown a dash), and a column has the same type in every
+One row a case, or one row a launch; the numbers are those of the report, in milliseconds, bytes,
+joules and watts. What is missing is null (in Markdown a dash), and a column has the same type in every
 sweep. Not here: how the numbers are worked out (`report/summary.py`).
 """
 
@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.energy import Energy, EnergyTrouble
 from harness.errors import PlanError
 from harness.export.artifact import Fidelity
-from harness.ledger import read_sweep
+from harness.ledger import Reason, read_sweep
+from harness.memory import Growth
 from harness.report.cases import CaseSummary, DeviceSummary, SweepSummary
+from harness.report.energies import CaseEnergy, describe_source
 from harness.report.launches import Launch, Numbers
 from harness.report.numbers import DASH
 from harness.report.summary import summarise
@@ -163,6 +166,47 @@ def _estimate(
     )
 
 
+def _energy(case: CaseSummary, get: Callable[[CaseEnergy], Any]) -> Any:
+    return None if case.energy is None else get(case.energy)
+
+
+def _launch_energy(name: str, kind: Kind, get: Callable[[Energy], Any]) -> Column:
+    """Make a column of a launch's own energy, whether it counts or not; null without one."""
+
+    def value(source: LaunchSource) -> Any:
+        energy = source.launch.numbers.energy if source.launch.numbers else None
+        return get(energy) if isinstance(energy, Energy) else None
+
+    return Column(name, kind, value)
+
+
+def _energy_trouble(source: LaunchSource) -> str | None:
+    energy = source.launch.numbers.energy if source.launch.numbers else None
+    return energy.text if isinstance(energy, EnergyTrouble) else None
+
+
+def _growth(growth: Callable[[Any], Growth | None]) -> tuple[Column, ...]:
+    """Make the columns of how fast memory grows with each inference."""
+
+    def part(name: str, kind: Kind, get: Callable[[Growth], Any]) -> Column:
+        def value(source: Any) -> Any:
+            found = growth(source)
+            return None if found is None else get(found)
+
+        return Column(name, kind, value)
+
+    return (
+        part("growth_bytes_per_inference", "float64", lambda g: g.bytes_per_inference),
+        part("growth_bytes_per_inference_low", "float64", lambda g: g.low),
+        part("growth_bytes_per_inference_high", "float64", lambda g: g.high),
+        part("memory_grows", "bool", lambda g: g.grows),
+    )
+
+
+def _reasons(launch: Launch, get: Callable[[Reason], str], separator: str) -> str | None:
+    return separator.join(map(get, launch.validity.reasons)) or None
+
+
 def _fidelity(where: str, fidelity: Callable[[CaseSummary], Fidelity | None]) -> tuple[Column, ...]:
     def part(name: str, kind: Kind, get: Callable[[Fidelity], Any]) -> Column:
         def value(source: CaseSource) -> Any:
@@ -183,7 +227,7 @@ def _fidelity(where: str, fidelity: Callable[[CaseSummary], Fidelity | None]) ->
 def _number(
     name: str, kind: Kind, get: Callable[[Numbers], float | None], scale: float | None = None
 ) -> Column:
-    """Make a column of a launch's own numbers, null for one that does not count."""
+    """Make a column of a launch's own numbers, null for one that did not end well."""
 
     def value(source: LaunchSource) -> Any:
         raw = None if source.launch.numbers is None else get(source.launch.numbers)
@@ -217,6 +261,8 @@ CASE_COLUMNS: tuple[Column, ...] = (
     Column("reason", "string", lambda s: s.case.reason or None),
     Column("launches_planned", "int64", lambda s: s.case.planned),
     Column("launches_lost", "int64", lambda s: len(s.case.bad_launches())),
+    Column("launches_not_valid", "int64", lambda s: len(s.case.doubtful_launches())),
+    Column("launches_valid", "int64", lambda s: s.case.valid_launches),
     *_estimate("latency_ms", lambda case: case.latency_ns, 1e-6),
     *_estimate("p90_ms", lambda case: case.p90_ns, 1e-6),
     *_estimate("speedup", lambda case: case.speedup),
@@ -228,6 +274,26 @@ CASE_COLUMNS: tuple[Column, ...] = (
     *_estimate("peak_bytes", lambda case: case.peak_bytes),
     Column("peak_definition", "string", lambda s: s.case.peak_definition),
     *_estimate("model_bytes", lambda case: case.model_bytes),
+    *_estimate("rss_bytes", lambda case: case.rss_bytes),
+    *_estimate("pss_bytes", lambda case: case.pss_bytes),
+    *_estimate("swap_bytes", lambda case: case.swap_bytes),
+    *_growth(lambda s: s.case.growth),
+    *_estimate("energy_joules", lambda case: _energy(case, lambda e: e.joules)),
+    *_estimate("net_watts", lambda case: _energy(case, lambda e: e.net_watts)),
+    *_estimate("block_watts", lambda case: _energy(case, lambda e: e.block_watts)),
+    Column("energy_source", "string", lambda s: _energy(s.case, lambda e: e.source.kind)),
+    Column(
+        "energy_source_name",
+        "string",
+        lambda s: _energy(s.case, lambda e: describe_source(e.source)),
+    ),
+    Column("energy_trouble", "string", lambda s: s.case.energy_trouble or None),
+    *_estimate("energy_ratio", lambda case: case.energy_ratio.ratio if case.energy_ratio else None),
+    Column(
+        "energy_ratio_withheld",
+        "string",
+        lambda s: s.case.energy_ratio and (s.case.energy_ratio.withheld or None),
+    ),
     Column("size_bytes", "int64", lambda s: s.case.size_bytes),
     Column("parameters", "int64", lambda s: s.case.parameters),
     Column("flops", "int64", lambda s: s.case.flops),
@@ -235,6 +301,7 @@ CASE_COLUMNS: tuple[Column, ...] = (
     Column("accuracy_samples", "int64", lambda s: s.case.accuracy and s.case.accuracy.samples),
     *_fidelity("device", lambda case: case.device_fidelity),
     *_fidelity("host", lambda case: case.host_fidelity),
+    *_estimate("clock_khz", lambda case: case.clock_khz),
     *_estimate("cpu_per_wall", lambda case: case.cpu_per_wall),
     *_estimate(
         "involuntary_switches_per_second", lambda case: case.involuntary_switches_per_second
@@ -251,7 +318,12 @@ LAUNCH_COLUMNS: tuple[Column, ...] = (
     Column("attempt", "int64", lambda s: s.launch.attempt),
     Column("status", "string", lambda s: s.launch.status),
     Column("reason", "string", lambda s: s.launch.reason or None),
+    Column("valid", "bool", lambda s: s.launch.counts),
+    Column("validity", "string", lambda s: s.launch.numbers and s.launch.validity.level),
+    Column("validity_keys", "string", lambda s: _reasons(s.launch, lambda r: r.key, " ")),
+    Column("validity_reasons", "string", lambda s: _reasons(s.launch, lambda r: r.text, "; ")),
     Column("started_unix", "float64", lambda s: s.launch.started_unix),
+    Column("cooled_seconds", "float64", lambda s: s.launch.cooled_seconds),
     _number("iterations", "int64", lambda n: n.iterations),
     _number("latency_ms", "float64", lambda n: n.median_ns, 1e-6),
     _number("p90_ms", "float64", lambda n: n.p90_ns, 1e-6),
@@ -261,6 +333,25 @@ LAUNCH_COLUMNS: tuple[Column, ...] = (
     _number("process_start_ms", "float64", lambda n: n.process_start_ns, 1e-6),
     _number("peak_bytes", "int64", lambda n: n.peak_bytes),
     _number("model_bytes", "int64", lambda n: n.model_bytes),
+    _number("rss_bytes", "int64", lambda n: n.rss_bytes),
+    _number("pss_bytes", "int64", lambda n: n.pss_bytes),
+    _number("swap_bytes", "int64", lambda n: n.swap_bytes),
+    *_growth(lambda s: s.launch.numbers and s.launch.numbers.growth),
+    _launch_energy("energy_joules", "float64", lambda e: e.joules_per_inference),
+    _launch_energy("energy_joules_low", "float64", lambda e: e.low),
+    _launch_energy("energy_joules_high", "float64", lambda e: e.high),
+    _launch_energy("block_watts", "float64", lambda e: e.block_watts),
+    _launch_energy("idle_before_watts", "float64", lambda e: e.idle_before_watts),
+    _launch_energy("idle_after_watts", "float64", lambda e: e.idle_after_watts),
+    Column("energy_trouble", "string", _energy_trouble),
+    Column("energy_source", "string", lambda s: s.launch.power and s.launch.power.kind),
+    Column(
+        "energy_source_name",
+        "string",
+        lambda s: s.launch.power and describe_source(s.launch.power),
+    ),
+    _number("clock_khz", "float64", lambda n: n.clock_khz),
+    _number("sampling_share", "float64", lambda n: n.sampling_share),
     _number("cpu_per_wall", "float64", lambda n: n.cpu_per_wall),
     _number(
         "involuntary_switches_per_second", "float64", lambda n: n.involuntary_switches_per_second
