@@ -4,6 +4,7 @@
 //   runner_ENGINE --version
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +21,7 @@
 #include "measure.h"
 #include "probes.h"
 #include "records.h"
+#include "sampler.h"
 
 namespace phonebench {
 namespace {
@@ -89,37 +91,64 @@ Json operators_record(int64_t iterations, const std::vector<OperatorTotals>& tot
   return {{"type", "operators"}, {"iterations", iterations}, {"operators", operators}};
 }
 
+// The samples that there is room for. In the memory pass it must be next to nothing, and in the
+// energy pass a block of work is long.
+int64_t most_samples(const Job& job, const Loop& loop) {
+  switch (job.measured_pass) {
+    case Pass::kMemory:
+      return std::min<int64_t>(loop.max_iterations, 4096);
+    case Pass::kEnergy:
+      return std::min<int64_t>(loop.max_iterations, 65536);
+    default:
+      return loop.max_iterations;
+  }
+}
+
 // One launch, phase by phase. What fails throws a Fault; the current phase says where.
 class Launch {
  public:
   Launch(const Job& job, Engine& engine, RecordWriter& out)
-      : job_(job), engine_(engine), out_(out) {}
+      : job_(job), engine_(engine), out_(out), sampler_(apart(make_sampler, job)) {}
 
   void run() {
-    mark("main");
+    record_mark("main");
     set_up();
     load_cold();
     infer_first();
     warm_up();
+    idle("idle_before", "idle_before_done");
     measure();
+    idle("idle_after", "idle_after_done");
+    write_samples();
     check();
     load_warm();
     mark("end");
+    sampler_->finish(out_);
   }
 
  private:
-  void mark(const char* name) {
+  static std::unique_ptr<Sampler> make_sampler(const Job& job) {
+    return std::make_unique<Sampler>(job.probes);
+  }
+
+  void record_mark(const char* name) {
     out_.write(mark_record(name, job_.measured_pass == Pass::kMemory));
   }
 
-  Samples room_for(int64_t samples) {
-    return Samples(samples, /*touch=*/job_.measured_pass != Pass::kMemory);
+  void mark(const char* name) {
+    record_mark(name);
+    sampler_->read_at_mark();
   }
 
+  // What takes memory of the runner's own comes before the mark "engine_ready", and what writes
+  // much after the mark that follows the steady loop: neither is the model's, nor idle.
   void set_up() {
     enter_phase("set_up");
     // Memory is measured as an application would use it, with the allocator as it is.
     if (job_.measured_pass != Pass::kMemory) keep_freed_memory();
+    warmup_.emplace(most_samples(job_, job_.warmup));
+    steady_.emplace(most_samples(job_, job_.steady));
+    sampler_->start();
     if (job_.affinity) set_affinity(*job_.affinity);
     engine_.set_up(job_);
     mark("engine_ready");
@@ -131,7 +160,7 @@ class Launch {
 
   void load_cold() {
     enter_phase("cold_load");
-    Samples samples = room_for(1);
+    Samples samples(1);
     time_load(engine_, job_.model_file, samples);
     mark("model_loaded");
     out_.write(samples.record("cold_load", nullptr));
@@ -139,7 +168,7 @@ class Launch {
 
   void infer_first() {
     enter_phase("first_inference");
-    Samples samples = room_for(1);
+    Samples samples(1);
     time_inference(engine_, samples);
     mark("first_inference_done");
     out_.write(samples.record("first_inference", nullptr));
@@ -148,23 +177,31 @@ class Launch {
   void warm_up() {
     enter_phase("warmup");
     progress("warming up");
-    Samples samples = room_for(job_.warmup.max_iterations);
-    run_loop(engine_, job_.warmup, job_.delay_seconds, samples);
-    out_.write(samples.record("warmup", nullptr));
+    run_loop(engine_, job_.warmup, job_.delay_seconds, *warmup_);
+    mark("warmup_done");
+  }
+
+  void idle(const char* phase, const char* done) {
+    if (job_.measured_pass != Pass::kEnergy) return;
+    enter_phase(phase);
+    stay_idle(job_.baseline_seconds);
+    mark(done);
   }
 
   void measure() {
     enter_phase("steady");
     progress("measuring");
     const bool profiled = job_.measured_pass == Pass::kProfile;
-    Samples samples = room_for(job_.steady.max_iterations);
     if (profiled) engine_.start_profile();
-    const Counters counters = run_loop(engine_, job_.steady, job_.delay_seconds, samples);
-    std::vector<OperatorTotals> operators;
-    if (profiled) operators = engine_.stop_profile();
+    counters_ = run_loop(engine_, job_.steady, job_.delay_seconds, *steady_);
+    if (profiled) operators_ = engine_.stop_profile();
     mark("steady_done");
-    out_.write(profiled ? operators_record(samples.count(), operators)
-                        : samples.record("steady", &counters));
+  }
+
+  void write_samples() {
+    out_.write(warmup_->record("warmup", nullptr));
+    out_.write(job_.measured_pass == Pass::kProfile ? operators_record(steady_->count(), operators_)
+                                                    : steady_->record("steady", &counters_));
   }
 
   void check() {
@@ -184,7 +221,7 @@ class Launch {
   void load_warm() {
     if (job_.measured_pass != Pass::kLatency || job_.warm_loads == 0) return;
     enter_phase("warm_load");
-    Samples samples = room_for(job_.warm_loads);
+    Samples samples(job_.warm_loads);
     for (int i = 0; i < job_.warm_loads; ++i) time_load(engine_, job_.model_file, samples);
     out_.write(samples.record("warm_load", nullptr));
   }
@@ -192,6 +229,11 @@ class Launch {
   const Job& job_;
   Engine& engine_;
   RecordWriter& out_;
+  std::unique_ptr<Sampler> sampler_;
+  std::optional<Samples> warmup_;
+  std::optional<Samples> steady_;
+  Counters counters_{};
+  std::vector<OperatorTotals> operators_;
 };
 
 struct Order {

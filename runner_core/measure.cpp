@@ -28,19 +28,29 @@ Json as_list(const int64_t* values, int64_t count) {
 
 }  // namespace
 
-Samples::Samples(int64_t capacity, bool touch)
-    : start_ns_(new int64_t[static_cast<size_t>(capacity)]),
+Samples::Samples(int64_t capacity)
+    : capacity_(capacity),
+      start_ns_(new int64_t[static_cast<size_t>(capacity)]),
       duration_ns_(new int64_t[static_cast<size_t>(capacity)]) {
-  if (!touch) return;
   std::memset(start_ns_.get(), 0xFF, static_cast<size_t>(capacity) * sizeof(int64_t));
   std::memset(duration_ns_.get(), 0xFF, static_cast<size_t>(capacity) * sizeof(int64_t));
+}
+
+bool Samples::make_place(int64_t number) {
+  kept_ = (capacity_ + 1) / 2;
+  for (int64_t i = 0; i < kept_; ++i) {
+    start_ns_[i] = start_ns_[2 * i];
+    duration_ns_[i] = duration_ns_[2 * i];
+  }
+  stride_ *= 2;
+  return number % stride_ == 0 && kept_ < capacity_;
 }
 
 Json Samples::record(const char* phase, const Counters* counters) const {
   Json record = {{"type", "samples"},
                  {"phase", phase},
-                 {"start_ns", as_list(start_ns_.get(), count_)},
-                 {"duration_ns", as_list(duration_ns_.get(), count_)},
+                 {"start_ns", as_list(start_ns_.get(), kept_)},
+                 {"duration_ns", as_list(duration_ns_.get(), kept_)},
                  {"counters", nullptr}};
   if (counters != nullptr) {
     record["counters"] = {{"iterations", count_},
@@ -52,6 +62,14 @@ Json Samples::record(const char* phase, const Counters* counters) const {
                           {"major_faults", counters->major_faults}};
   }
   return record;
+}
+
+void stay_idle(double seconds) {
+  const int64_t end_ns = now_ns() + static_cast<int64_t>(seconds * 1e9);
+  const timespec end{static_cast<time_t>(end_ns / 1000000000),
+                     static_cast<long>(end_ns % 1000000000)};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr) == EINTR) {
+  }
 }
 
 void time_inference(Engine& engine, Samples& samples) {

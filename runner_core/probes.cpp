@@ -41,6 +41,14 @@ int64_t number_after(const std::string& text, const char* label) {
   return at == std::string::npos ? 0 : std::atoll(text.c_str() + at + std::strlen(label));
 }
 
+// Pss, with what is shared with the sampler's process (a copy of this one) counted in full. Kernels
+// before 5.4 do not tell the anonymous part of Pss: there it stays as it is.
+int64_t own_pss(const std::string& rollup) {
+  const int64_t pss = number_after(rollup, "\nPss:");
+  const int64_t shared_out = number_after(rollup, "\nPss_Anon:");
+  return shared_out == 0 ? pss : pss - shared_out + number_after(rollup, "\nAnonymous:");
+}
+
 class Descriptor {
  public:
   explicit Descriptor(const std::string& path) : number(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
@@ -103,7 +111,7 @@ Json mark_record(const char* name, bool with_pss) {
   Json pss = nullptr;
   if (with_pss) {
     const std::string rollup = read_text("/proc/self/smaps_rollup");
-    if (!rollup.empty()) pss = number_after(rollup, "\nPss:") * 1024;
+    if (!rollup.empty()) pss = own_pss(rollup) * 1024;
   }
   Json record = {{"type", "mark"},
                  {"name", name},

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -104,8 +104,10 @@ def input_key(sources: Path, *facts: object) -> str:
     return digest.hexdigest()[:24]
 
 
-def run_cmake(sources: Path, build: Path, log: Path, options: Mapping[str, str], jobs: int) -> None:
-    """Configure and build. Raises RuntimePackError with the first error; the log stays."""
+def run_cmake(
+    sources: Path, build: Path, log: Path, options: Mapping[str, str], targets: Sequence[str]
+) -> None:
+    """Configure and build the targets. Raises RuntimePackError with the first error; the log stays."""
     import cmake
     import ninja
 
@@ -115,7 +117,8 @@ def run_cmake(sources: Path, build: Path, log: Path, options: Mapping[str, str],
         f"-DCMAKE_MAKE_PROGRAM={Path(ninja.BIN_DIR, 'ninja')}",
         *(f"-D{name}={value}" for name, value in options.items()),
     ]  # fmt: skip
-    compile_ = [program, "--build", str(build), "--parallel", str(jobs)]
+    jobs = str(os.cpu_count() or 1)
+    compile_ = [program, "--build", str(build), "--parallel", jobs, "--target", *targets]
     with log.open("wb") as output:
         for command in (configure, compile_):
             done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)

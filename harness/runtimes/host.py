@@ -1,4 +1,4 @@
-"""The runtime pack for this computer: built against the installed torch, on first use.
+"""The runtime pack for this computer: built on first use, against the installed torch if need be.
 
 Its runner finds torch where it is installed; nothing is copied but the programs themselves.
 Not here: packs that travel (`phone.py`).
@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.runtimes import build
 from harness.runtimes.build import Progress
 from harness.runtimes.pack import (
+    ON_TORCH,
     PACK_FORMAT_VERSION,
     RUNNERS,
     SUPERVISE,
@@ -31,11 +32,11 @@ from harness.runtimes.pack import (
 
 @dataclass(frozen=True)
 class Tools:
-    """What a build needs, and where it was found."""
+    """What a build needs, and where it was found. `torch` None: the engine does without."""
 
     sources: Path
-    torch: Path
-    torch_version: str
+    torch: Path | None
+    engine_version: str
     json_include: Path
     compiler: Path
 
@@ -46,18 +47,19 @@ class Tools:
         The compiler stands by its file's size and time: asking for its version costs 5 ms.
         """
         return build.input_key(
-            self.sources, PACK_FORMAT_VERSION, self.torch, self.torch_version, self.json_include,
+            self.sources, PACK_FORMAT_VERSION, self.torch, self.engine_version, self.json_include,
             build.installed_version("nlohmann-json"), build.file_state(self.compiler),
             os.environ.get("CXXFLAGS", ""),
         )  # fmt: skip
 
 
-def find_tools() -> Tools:
+def find_tools(engine: str = "lite") -> Tools:
     """Find what a build needs. Raises RuntimePackError, naming what is missing."""
+    on_torch = engine in ON_TORCH
     return Tools(
         sources=build.find_sources(),
-        torch=build.package_folder("torch"),
-        torch_version=build.installed_version("torch"),
+        torch=build.package_folder("torch") if on_torch else None,
+        engine_version=build.installed_version("torch" if on_torch else "phonebench"),
         json_include=build.package_folder("nlohmann_json") / "include",
         compiler=build.find_compiler(),
     )
@@ -73,7 +75,7 @@ def build_local(
     fails, naming the log that it leaves.
     """
     build.check_engine(engine)
-    tools = find_tools()
+    tools = find_tools(engine)
     folder = local_folder(engine, tools)
     if not rebuild and (pack := _read(folder)):
         return pack
@@ -103,10 +105,10 @@ def _build(engine: str, tools: Tools, folder: Path) -> RuntimePack:
         log = folder.with_suffix(".log")
         options = {
             "CMAKE_CXX_COMPILER": str(tools.compiler),
-            "PHONEBENCH_TORCH": str(tools.torch),
+            "PHONEBENCH_TORCH": str(tools.torch or ""),
             "PHONEBENCH_JSON_INCLUDE": str(tools.json_include),
         }
-        build.run_cmake(tools.sources, work, log, options, os.cpu_count() or 1)
+        build.run_cmake(tools.sources, work, log, options, names)
         ready.mkdir()
         for name in names:
             shutil.copy2(work / name, ready / name)
@@ -116,7 +118,7 @@ def _build(engine: str, tools: Tools, folder: Path) -> RuntimePack:
             engine=engine,
             abi=platform.machine(),
             folder=folder,
-            engine_version=tools.torch_version,
+            engine_version=tools.engine_version,
             compiler=build.compiler_version(tools.compiler),
             sha256=sha256,
             size_bytes=size_bytes,

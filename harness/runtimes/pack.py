@@ -21,7 +21,9 @@ from harness.errors import RuntimePackError
 
 PACK_FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
-RUNNERS = {"lite": "runner_lite"}
+RUNNERS = {"lite": "runner_lite", "synthetic": "runner_synthetic"}
+ON_TORCH = frozenset({"lite"})
+"""The engines whose runner is linked with torch; the others need nothing but the C library."""
 SUPERVISE = "supervise"
 
 # ELF's numbers for machines, by Android's names for them.

@@ -1,7 +1,8 @@
 """Runtime packs for Android phones: runner, engine, C library and its loader, in one folder.
 
 The runner is an ordinary Linux program, linked to official libtorch libraries and started through
-its own loader, so that it needs nothing of Android's C library. A pack is stripped and made the
+its own loader, so that it needs nothing of Android's C library; or it is static, where its engine
+has no library. A pack is stripped and made the
 same way everywhere: the same inputs give the same bytes.
 
     runner_lite, supervise    the programs; supervise is static
@@ -32,6 +33,7 @@ from harness.errors import RuntimePackError
 from harness.runtimes import build
 from harness.runtimes.build import Progress
 from harness.runtimes.pack import (
+    ON_TORCH,
     RUNNERS,
     SUPERVISE,
     Part,
@@ -61,20 +63,20 @@ _NEEDED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class _Torch:
-    """Where one build's libtorch lies, with the options that its headers want."""
+class _Library:
+    """Where the engine's library lies, with the options that its headers want. None: it has none."""
 
-    folder: Path
-    library_folders: tuple[Path, ...]
+    torch: Path | None
+    folders: tuple[Path, ...]
     version: str
     licences: tuple[Path, ...]
-    cxx_standard: int
-    cxx_flags: str
+    cxx_standard: int = 20
+    cxx_flags: str = ""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """How packs for one of Android's ABIs are built. `wheel` None: from the installed torch."""
+    """How packs for one of Android's ABIs are built. `wheel`: of torch; None: the installed one."""
 
     machine: str
     loader: str
@@ -117,15 +119,15 @@ def build_phone(
         if not rebuild and (pack := _read(folder)):
             return pack
         free = shutil.disk_usage(folder.parent).free
-        if free < _NEEDED_BYTES:
+        if engine in ON_TORCH and free < _NEEDED_BYTES:
             raise build.no_space(folder.parent, _NEEDED_BYTES)
         with (
             tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary,
-            _unpacked_torch(target, Path(temporary, "wheel"), progress) as torch,
+            _unpacked_library(engine, target, Path(temporary, "wheel"), progress) as library,
         ):
             if progress:
                 progress(f"building the {engine} runtime pack for {abi} (about a minute, once)")
-            work = _Work(engine, abi, target, compiler, sources, torch, Path(temporary))
+            work = _Work(engine, abi, target, compiler, sources, library, Path(temporary))
             pack = _make_pack(work, folder)
             if folder.exists():
                 folder.rename(Path(temporary, "old"))
@@ -136,7 +138,7 @@ def build_phone(
 def phone_folder(engine: str, abi: str) -> Path:
     """Return where a pack that is built now would lie. Raises RuntimePackError if it cannot be."""
     target = find_target(engine, abi)
-    key = _input_key(target, target.find_compiler(), build.find_sources())
+    key = _input_key(engine, target, target.find_compiler(), build.find_sources())
     return runtimes_folder() / f"{engine}-android-{abi}-{key}"
 
 
@@ -165,16 +167,17 @@ def _read(folder: Path) -> RuntimePack | None:
     return pack if pack and is_whole(pack) else None
 
 
-def _input_key(target: _Target, compiler: Path, sources: Path) -> str:
+def _input_key(engine: str, target: _Target, compiler: Path, sources: Path) -> str:
     """Return a hash of all that shapes a pack, this file among it."""
-    torch = (
-        target.wheel.sha256
-        if target.wheel
-        else build.file_state(build.package_folder("torch") / "lib" / "libtorch_cpu.so")
-    )
+    if engine not in ON_TORCH:
+        library = build.installed_version("phonebench")
+    elif target.wheel:
+        library = target.wheel.sha256
+    else:
+        library = build.file_state(build.package_folder("torch") / "lib" / "libtorch_cpu.so")
     c_library = _find_library("libc.so.6", (), compiler)
     return build.input_key(
-        sources, Path(__file__).read_text(encoding="utf-8"), torch, build.file_state(compiler),
+        sources, Path(__file__).read_text(encoding="utf-8"), library, build.file_state(compiler),
         build.file_state(c_library), build.installed_version("nlohmann-json"),
     )  # fmt: skip
 
@@ -183,8 +186,13 @@ def _input_key(target: _Target, compiler: Path, sources: Path) -> str:
 
 
 @contextmanager
-def _unpacked_torch(target: _Target, folder: Path, progress: Progress | None) -> Iterator[_Torch]:
-    """Lay out the libtorch that a target is built on; a wheel's files go away afterwards."""
+def _unpacked_library(
+    engine: str, target: _Target, folder: Path, progress: Progress | None
+) -> Iterator[_Library]:
+    """Lay out what an engine is built on; the files of a wheel go away afterwards."""
+    if engine not in ON_TORCH:
+        yield _Library(None, (), build.installed_version("phonebench"), ())
+        return
     if target.wheel is None:
         yield _installed_torch()
         return
@@ -195,9 +203,9 @@ def _unpacked_torch(target: _Target, folder: Path, progress: Progress | None) ->
         )
         archive.extractall(folder, [name for name in archive.namelist() if wanted.match(name)])
     try:
-        yield _Torch(
-            folder=folder / "torch",
-            library_folders=(folder / "torch/lib", folder / "torch.libs"),
+        yield _Library(
+            torch=folder / "torch",
+            folders=(folder / "torch/lib", folder / "torch.libs"),
             version=wheel.version,
             licences=tuple(sorted(folder.glob("*.dist-info/*"))),
             cxx_standard=17,
@@ -207,15 +215,13 @@ def _unpacked_torch(target: _Target, folder: Path, progress: Progress | None) ->
         shutil.rmtree(folder)
 
 
-def _installed_torch() -> _Torch:
+def _installed_torch() -> _Library:
     folder = build.package_folder("torch")
-    return _Torch(
-        folder=folder,
-        library_folders=(folder / "lib",),
+    return _Library(
+        torch=folder,
+        folders=(folder / "lib",),
         version=build.installed_version("torch"),
         licences=_licences_of("torch"),
-        cxx_standard=20,
-        cxx_flags="",
     )
 
 
@@ -238,7 +244,7 @@ class _Work:
     target: _Target
     compiler: Path
     sources: Path
-    torch: _Torch
+    library: _Library
     folder: Path
 
     @property
@@ -266,14 +272,14 @@ def _make_pack(work: _Work, folder: Path) -> RuntimePack:
     parts = _describe_parts(work, libraries)
     names = [p.relative_to(work.ready).as_posix() for p in work.ready.rglob("*") if p.is_file()]
     sha256, size_bytes = hash_files(work.ready, names)
-    launcher = (f"lib/{work.target.loader}", "--library-path", "@/lib")
+    launcher = (f"lib/{work.target.loader}", "--library-path", "@/lib") if libraries else ()
     pack = RuntimePack(
         key=content_key(launcher, sha256),
         engine=work.engine,
         kind="android",
         abi=work.abi,
         folder=folder,
-        engine_version=work.torch.version,
+        engine_version=work.library.version,
         compiler=build.compiler_version(work.compiler),
         launcher=launcher,
         sha256=sha256,
@@ -288,36 +294,41 @@ def _compile(work: _Work, log: Path) -> tuple[Path, ...]:
     """Build the programs, without a trace of where they were built."""
     json_include = build.package_folder("nlohmann_json") / "include"
     output = work.folder / "build"
-    places = {
-        work.torch.folder: "torch", json_include: "json", work.sources: "runner_core",
-        output: "build",
-    }  # fmt: skip
+    places = {json_include: "json", work.sources: "runner_core", output: "build"}
+    if work.library.torch:
+        places[work.library.torch] = "torch"
     maps = " ".join(f"-ffile-prefix-map={path}={name}" for path, name in places.items())
-    search = " ".join(f"-Wl,-rpath-link,{path}" for path in work.torch.library_folders)
+    search = " ".join(f"-Wl,-rpath-link,{path}" for path in work.library.folders)
     options = {
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": work.target.machine,
         "CMAKE_CXX_COMPILER": str(work.compiler),
-        "CMAKE_CXX_STANDARD": str(work.torch.cxx_standard),
-        "CMAKE_CXX_FLAGS": f"{work.torch.cxx_flags} {maps}",
+        "CMAKE_CXX_STANDARD": str(work.library.cxx_standard),
+        "CMAKE_CXX_FLAGS": f"{work.library.cxx_flags} {maps}",
         "CMAKE_EXE_LINKER_FLAGS": f"-Wl,--build-id=none {search}",
         "CMAKE_SKIP_RPATH": "ON",
-        "PHONEBENCH_TORCH": str(work.torch.folder),
+        "PHONEBENCH_TORCH": str(work.library.torch or ""),
         "PHONEBENCH_JSON_INCLUDE": str(json_include),
     }
-    build.run_cmake(work.sources, output, log, options, jobs=min(2, os.cpu_count() or 1))
+    names = (RUNNERS[work.engine], SUPERVISE)
+    build.run_cmake(work.sources, output, log, options, names)
     log.unlink()
-    return output / RUNNERS[work.engine], output / SUPERVISE
+    return output / names[0], output / names[1]
 
 
 def _needed_libraries(work: _Work, program: Path) -> dict[str, Path]:
-    """Return every shared library that a program needs, with what those need, and the loader."""
+    """Return every shared library that a program needs, with what those need, and the loader.
+
+    A static program needs none.
+    """
     found: dict[str, Path] = {}
-    waiting = [work.target.loader, *_read_needed(work, program)]
+    waiting = _read_needed(work, program)
+    if waiting:
+        waiting.append(work.target.loader)
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = _find_library(name, work.torch.library_folders, work.compiler)
+            found[name] = _find_library(name, work.library.folders, work.compiler)
             waiting += _read_needed(work, found[name])
     return found
 
@@ -374,7 +385,7 @@ _PARTS = (
 def _describe_parts(work: _Work, libraries: dict[str, Path]) -> tuple[Part, ...]:
     """Say what each file comes from, and copy the texts of licences that are at hand."""
     texts = {
-        "torch": _keep_licences(work, "torch", work.torch.licences),
+        "torch": _keep_licences(work, "torch", work.library.licences),
         "nlohmann-json": _keep_licences(work, "nlohmann-json", _licences_of("nlohmann-json")),
     }
     files: dict[tuple[str, str, str], list[str]] = {}
@@ -383,6 +394,11 @@ def _describe_parts(work: _Work, libraries: dict[str, Path]) -> tuple[Part, ...]
         part = (name, _part_version(work, name, source), licence)
         files.setdefault(part, []).append(f"lib/{library}")
     programs = (RUNNERS[work.engine], SUPERVISE)
+    if not libraries:  # the program is static: these are inside
+        licences = {name: licence for _, name, licence in _PARTS}
+        for name in ("glibc", "gcc"):
+            part = (name, _part_version(work, name, work.compiler), licences[name])
+            files[part] = [programs[0]]
     json_version = build.installed_version("nlohmann-json")
     return (
         Part(name="phonebench", version=version("phonebench"), licence="Apache-2.0",
@@ -396,9 +412,9 @@ def _describe_parts(work: _Work, libraries: dict[str, Path]) -> tuple[Part, ...]
 
 def _part_version(work: _Work, name: str, source: Path) -> str:
     if name == "torch":
-        return work.torch.version
-    if source.parent in work.torch.library_folders:
-        return f"as shipped with torch {work.torch.version}"
+        return work.library.version
+    if source.parent in work.library.folders:
+        return f"as shipped with torch {work.library.version}"
     if name == "glibc":
         return _c_library_version(_find_library("libc.so.6", (), work.compiler))
     return _ask(work.compiler, "-dumpfullversion")

@@ -51,7 +51,7 @@ def _wanted(engine: str) -> list[tuple[Literal["local", "android"], str, Callabl
     """Return every kind of pack that this version knows how to build."""
     here = platform.machine()
     return [
-        ("local", here, lambda: local_folder(engine, find_tools())),
+        ("local", here, lambda: local_folder(engine, find_tools(engine))),
         *(("android", abi, lambda abi=abi: phone_folder(engine, abi)) for abi in PHONE_ABIS),
     ]
 
@@ -77,6 +77,7 @@ def _rows(
         rows.append(Found(state, engine, kind, abi, "", pack))
     if not any(row.state in ("ready", "own") for row in rows):
         how = f"phonebench runtime build --abi {abi if kind == 'android' else 'local'}"
+        how += f" --engine {engine}"
         rows.append(
             Found("not here" if missing else "not built", engine, kind, abi, missing or how)
         )

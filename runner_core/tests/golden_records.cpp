@@ -58,7 +58,7 @@ void write_ok(const std::string& path, const phonebench::Job& job) {
   out.write(header(&job));
   out.write(mark("main", 5100000, nullptr));
   out.write(actual());
-  phonebench::Samples steady(3, true);
+  phonebench::Samples steady(3);
   steady.add(6000000, 6001500);
   steady.add(6002000, 6003600);
   steady.add(6004000, 6005400);
