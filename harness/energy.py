@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from harness.power import (
     CHARGE,
@@ -659,6 +658,9 @@ def _sampling(levels: tuple[_Level, _Level, _Level], shares: tuple[float, float,
         for share, spread, level in zip(shares, (idle, block.spread, idle), levels, strict=True)
     )
     worth = max(2.0, sum(level.effective for level in levels) - 3)
+    # Here: it takes as long to load as reading some thousand launches, and most have no energy.
+    from scipy.special import stdtrit
+
     return float(stdtrit(worth, 0.975) * np.sqrt(variance))
 
 
