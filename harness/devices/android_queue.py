@@ -61,27 +61,31 @@ def make_script(jobs: Sequence[QueuedJob], patience_seconds: int, rest_seconds: 
 
 _QUEUE = f"""echo $$ > {QUEUE}/pid
 told() {{ set -- $(dumpsys battery | grep "^  $1: "); echo "${{2:-0}}"; }}
+# A second, with a sign of life: nobody else gives one.
+pause() {{ : > {ROOT}/lock/heartbeat; sleep 1; }}
 first=$(told temperature)
 for job in @JOBS@; do
   waited=0
-  # 3: discharging (android.os.BatteryManager). While it waits it gives the signs of life.
+  # 3: discharging (android.os.BatteryManager).
   until [ "$(told status)" = 3 ]; do
     [ $waited -lt @PATIENCE@ ] || exit
-    : > {ROOT}/lock/heartbeat
-    sleep 1
+    pause
     waited=$((waited + 1))
   done
-  sleep {_SETTLE_SECONDS}
+  settled=0
+  while [ $waited -gt 0 ] && [ $settled -lt {_SETTLE_SECONDS} ]; do
+    pause
+    settled=$((settled + 1))
+  done
   rested=0
   while [ $rested -lt @REST@ ] && [ "$(told temperature)" -gt $((first + {_WARMER_TENTHS})) ]; do
-    : > {ROOT}/lock/heartbeat
-    sleep 5
-    rested=$((rested + 5))
+    pause
+    rested=$((rested + 1))
   done
   cat /proc/sys/kernel/random/boot_id > {QUEUE}/$job/boot && touch {QUEUE}/$job/started
   mv {QUEUE}/$job {ROOT}/jobs/$job && cd {ROOT}/jobs/$job || exit
   sh ./start.sh
-done
+done 2>/dev/null
 """
 _UNDO_SCRIPT = f"""{{ read -r pid < {QUEUE}/pid && grep -q {QUEUE}/run.sh /proc/$pid/cmdline &&
   kill $pid; }} 2>/dev/null

@@ -1,0 +1,341 @@
+"""How energy is measured on a device: which source, how charging is kept off, and what is refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from harness.calibration import calibration_path, store_calibration
+from harness.devices.android import AndroidPhone
+from harness.energy_pass import Patience, open_energy_pass
+from harness.errors import EnergyRefused, NotSupported
+from harness.job import Channel, Job, Probe
+from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
+from harness.plan import DeviceSettings, Plan, make_plan
+from harness.power import CURRENT, Calibration, PowerSource, Recorder, SourceKind
+from harness.runtimes import RuntimePack
+from harness.sweep import create_sweep, run_sweep
+from harness.visit import Tools
+from tests.fake_device import FakeDevice
+from tests.made_up_pack import fake_runner_pack, made_up_model
+from tests.phones import SMALL, own_adb_server, plugged_in
+from tests.test_android import QUICK, opened
+from tests.virtual_phone import AdbServer, VirtualPhone
+from tests.virtual_phone.spec import Battery, PhoneSpec
+
+AT_ONCE = Patience(reversal=0.0, unplug=5.0, port=5.0, replug=30.0, poll=0.05)
+CALIBRATION = Calibration(
+    fingerprint="f00d",
+    made_unix=0.0,
+    sign=-1,  # the virtual phone's gauge counts what charges it as positive
+    amperes_per_unit=1e-6,
+    refresh_seconds=0.25,
+    quantum=1.0,
+)
+
+
+def plan(source: str = "best", charging: str = "auto", **measure: object) -> Plan:
+    return make_plan(
+        {
+            "plan": {"name": "energy", "rounds": 2},
+            "model": [{"name": "net", "source": "nowhere:net", "inputs": [{"shape": [1, 3]}]}],
+            "matrix": {"threads": [1, 2]},
+            "measure": {"passes": ["energy"], "energy_source": source, **measure},
+            "device": {"energy_charging": charging},
+        },
+        "a test's plan",
+    )
+
+
+def gauge(calibration: Calibration | None = CALIBRATION, **changes: object) -> PowerSource:
+    probe = Probe(file="current_now", channels=(Channel(name=CURRENT, unit="raw"),))
+    source = PowerSource(
+        kind="gauge", name="gauge", probes=(probe,), sees_charging=True, calibration=calibration
+    )
+    return source.model_copy(update=changes)
+
+
+def of_kind(kind: SourceKind, refusal: str = "") -> PowerSource:
+    return PowerSource(kind=kind, name=f"the {kind}", refusal=refusal, advice="buy one")
+
+
+@dataclass
+class FakePhone(FakeDevice):
+    """A fake with a battery: its charger, what it makes of being told to suspend it, its sources."""
+
+    sources: tuple[PowerSource, ...] = ()
+    charges: bool = True
+    suspend: str = "works"
+    applied: list[DeviceSettings] = field(default_factory=list)
+
+    def power_sources(self) -> Sequence[PowerSource]:
+        return self.sources
+
+    def recorder(self, source: PowerSource) -> Recorder | None:
+        return None
+
+    def conditions(self) -> Conditions:
+        return Conditions(unix=0.0, charging=self.charges)
+
+    def apply(self, settings: DeviceSettings) -> None:
+        self.applied.append(settings)
+        if settings.suspend_charging and self.suspend == "not there":
+            raise NotSupported("suspend-charging cannot be switched on")
+        if settings.suspend_charging and self.suspend == "works":
+            self.charges = False
+
+    def read_current(self, source: PowerSource) -> float | None:
+        return 500_000.0 if self.charges else -120_000.0
+
+    def is_attached(self) -> bool:
+        return True
+
+    def enqueue(
+        self, jobs: Sequence[tuple[Job, RuntimePack]], patience_seconds: int, rest_seconds: int
+    ) -> None:
+        raise AssertionError("nothing is to be queued")
+
+    def count_queued(self) -> int:
+        return 0
+
+    def cancel_queue(self) -> None:
+        pass
+
+
+def refuse(device: FakeDevice, plan: Plan) -> EnergyRefused:
+    with pytest.raises(EnergyRefused) as refused:
+        open_energy_pass(device, plan, lambda text: None, AT_ONCE)
+    return refused.value
+
+
+# --- which source --------------------------------------------------------------------------------
+
+
+def test_the_first_source_that_can_be_used_is_taken() -> None:
+    device = FakePhone(sources=(of_kind("rails", "it has none"), gauge()), charges=False)
+    opened_pass = open_energy_pass(device, plan(), lambda text: None)
+    assert opened_pass.source.kind == "gauge"
+    assert opened_pass.charging == "not charging"
+
+
+def test_rails_need_nothing_of_the_charger() -> None:
+    device = FakePhone(sources=(of_kind("rails"), gauge()))
+    opened_pass = open_energy_pass(device, plan(), lambda text: None)
+    assert (opened_pass.source.kind, opened_pass.charging) == ("rails", "no matter")
+    assert device.applied == []
+
+
+def test_a_meter_is_taken_only_if_the_plan_names_it() -> None:
+    device = FakePhone(sources=(of_kind("rails", "none"), of_kind("meter")), charges=False)
+    assert "the meter" not in refuse(device, plan()).message
+    named = open_energy_pass(device, plan("meter"), lambda text: None)
+    assert named.source.kind == "meter"
+
+
+def test_a_meter_beside_a_cable_that_charges_is_told_of() -> None:
+    device, told = FakePhone(sources=(of_kind("meter"),)), list[str]()
+    open_energy_pass(device, plan("meter"), told.append)
+    assert "charges from a cable" in told[0]
+
+
+def test_a_refusal_names_every_source_with_its_reason_and_its_way_out() -> None:
+    sources = (of_kind("rails", "it has none"), gauge(None, refusal="not calibrated"))
+    error = refuse(FakePhone(sources=sources), plan())
+    for words in ("the rails: it has none", "buy one", "gauge: not calibrated"):
+        assert words in error.message
+    assert "measure.passes" in error.advice
+
+
+def test_a_source_that_the_plan_names_and_the_device_lacks_is_refused_by_name() -> None:
+    assert '"rapl"' in refuse(FakePhone(sources=(gauge(),)), plan("rapl")).message
+
+
+# --- the charger ---------------------------------------------------------------------------------
+
+
+def test_suspended_charging_is_believed_when_the_current_has_turned_round() -> None:
+    device = FakePhone(sources=(gauge(),))
+    energy = open_energy_pass(device, plan(), lambda text: None, AT_ONCE)
+    assert energy.charging == "suspend"
+    assert device.applied[-1].suspend_charging
+    with energy.around_launch(device):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("suspend", "words"),
+    [("ignored", "does not turn round"), ("not there", "cannot be suspended")],
+)
+def test_charging_that_goes_on_in_spite_of_it_is_no_suspension(suspend: str, words: str) -> None:
+    device = FakePhone(sources=(gauge(),), suspend=suspend)
+    assert words in refuse(device, plan(charging="suspend")).message
+
+
+def test_a_calibration_that_found_suspension_to_be_ignored_is_believed() -> None:
+    ignores = CALIBRATION.model_copy(update={"suspend_works": False})
+    device = FakePhone(sources=(gauge(ignores),))
+    assert "its calibration found" in refuse(device, plan(charging="suspend")).message
+    assert device.applied == []
+
+
+def test_a_launch_does_not_begin_when_charging_has_come_back() -> None:
+    device = FakePhone(sources=(gauge(),))
+    energy = open_energy_pass(device, plan(), lambda text: None, AT_ONCE)
+    device.charges = True
+    with pytest.raises(EnergyRefused, match="charges again"), energy.around_launch(device):
+        raise AssertionError("it began")
+
+
+def test_what_works_for_nobody_else_is_left_to_a_persons_hand() -> None:
+    device = FakePhone(sources=(gauge(),), suspend="ignored")
+    energy = open_energy_pass(device, plan(), lambda text: None, AT_ONCE)
+    assert energy.charging == "by-hand"
+    assert energy.is_detached
+
+
+def test_a_port_that_cannot_be_switched_is_refused_with_the_reason() -> None:
+    device = FakePhone(sources=(gauge(),))
+    assert "no USB port has" in refuse(device, plan(charging="usb-port")).message
+
+
+def test_charging_is_measured_along_only_when_the_plan_says_so() -> None:
+    device = FakePhone(sources=(gauge(),))
+    energy = open_energy_pass(device, plan(charging="as-is"), lambda text: None)
+    assert energy.charging == "as-is"
+
+
+# --- on virtual phones ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def adb() -> Iterator[AdbServer]:
+    with own_adb_server() as server:
+        yield server
+
+
+@contextmanager
+def calibrated(device: AndroidPhone) -> Iterator[None]:
+    """Calibrate the gauge of one phone, as if that had been done."""
+    store_calibration(CALIBRATION.model_copy(update={"fingerprint": device.info.fingerprint}))
+    yield
+    calibration_path(device.info.fingerprint).unlink()
+
+
+@pytest.mark.slow
+def test_a_phone_that_suspends_its_charger_is_taken_at_its_word_by_its_current(
+    adb: AdbServer,
+) -> None:
+    with plugged_in(adb) as phone, opened(phone) as device, calibrated(device):
+        energy = open_energy_pass(device, plan(), lambda text: None)
+        assert (energy.source.kind, energy.charging) == ("gauge", "suspend")
+        device.restore()
+        assert phone.altered() == {}
+
+
+@pytest.mark.slow
+def test_a_phone_that_ignores_being_told_is_found_out(adb: AdbServer) -> None:
+    spec = replace(SMALL, battery=Battery(suspend_works=False))
+    with plugged_in(adb, spec) as phone, opened(phone) as device, calibrated(device):
+        with pytest.raises(EnergyRefused, match="does not turn round"):
+            open_energy_pass(device, plan(charging="suspend"), lambda text: None, AT_ONCE)
+        device.restore()
+        assert phone.altered() == {}
+
+
+@dataclass
+class Desk:
+    """A sweep of energy launches on one virtual phone, and the person who is told to unplug it."""
+
+    folder: Path
+    phone: VirtualPhone
+    told: list[str] = field(default_factory=list)
+    on_told: Callable[[str], None] = lambda text: None
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+        threading.Thread(target=self.on_told, args=(text,), daemon=True).start()
+
+    def run(self, sweep: Sweep) -> list[LedgerEntry]:
+        model = made_up_model(self.folder, sweep.file.plan, sleep_ms=800)
+        tools = Tools(
+            export=lambda plan: (model,),
+            open_device=lambda info, purpose: AndroidPhone(info.id, purpose, QUICK),
+            runtime_pack=lambda engine, info: fake_runner_pack(),
+            observe=lambda progress: None,
+            warn=self.tell,
+        )
+        run_sweep(sweep.folder, tools)
+        return list(read_sweep(sweep.folder).entries)
+
+
+BY_HAND = plan(charging="by-hand", energy_seconds=0.5, baseline_seconds=0.1, cooldown_seconds=0)
+
+
+@contextmanager
+def desk(adb: AdbServer, folder: Path, spec: PhoneSpec = SMALL) -> Iterator[tuple[Desk, Sweep]]:
+    with plugged_in(adb, spec) as phone:
+        with closing(AndroidPhone(phone.serial, "a test", QUICK)) as device:
+            info = device.info
+        store_calibration(CALIBRATION.model_copy(update={"fingerprint": info.fingerprint}))
+        sweep = create_sweep(folder / "sweeps", BY_HAND, (info,), ("test",))
+        yield Desk(folder, phone), read_sweep(sweep)
+        calibration_path(info.fingerprint).unlink()
+
+
+@pytest.mark.slow
+def test_launches_run_while_a_person_holds_the_cable_and_are_collected_afterwards(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    with desk(adb, tmp_path) as (scene, sweep):
+
+        def person(text: str) -> None:
+            if "unplug it now" in text:
+                scene.phone.unplug()
+                time.sleep(14)
+                scene.phone.plug_in(adb)
+
+        scene.on_told = person
+        entries = scene.run(sweep)
+        assert [(entry.status, entry.attempt) for entry in entries] == [("ok", 1)] * 4
+        assert all(entry.power is not None for entry in entries)
+        assert len(scene.told) == 1
+        assert scene.phone.altered() == {}
+
+
+@pytest.mark.slow
+def test_a_phone_that_is_plugged_in_too_early_is_sent_away_again_for_the_rest(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    with desk(adb, tmp_path) as (scene, sweep):
+        absences = [7.0, 14.0]
+
+        def person(text: str) -> None:
+            if "unplug it now" in text:
+                scene.phone.unplug()
+                time.sleep(absences.pop(0))
+                scene.phone.plug_in(adb)
+
+        scene.on_told = person
+        entries = scene.run(sweep)
+        assert [entry.status for entry in entries] == ["ok"] * 4
+        assert any("plugged in too early" in text for text in scene.told)
+        assert scene.phone.altered() == {}
+
+
+@pytest.mark.slow
+def test_nobody_who_unplugs_it_means_no_energy_and_a_phone_left_as_it_was(
+    adb: AdbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.energy_pass.Patience", lambda: replace(Patience(), unplug=1.0))
+    with desk(adb, tmp_path) as (scene, sweep):
+        entries = scene.run(sweep)
+        assert [entry.status for entry in entries] == ["failed"] * 4
+        assert all(e.error is not None and "was not unplugged" in e.error.message for e in entries)
+        assert scene.phone.altered() == {}
+        assert not [c for c in scene.phone.commands() if "queue" in c]
