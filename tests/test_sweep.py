@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 
 import harness.visit as visit_module
+from harness import cooling
 from harness.devices.base import JobStatus
 from harness.errors import (
+    BadRecord,
     CommandTimeout,
     DeviceLost,
+    MeterError,
     NotSupported,
     RuntimePackError,
     StorageError,
@@ -27,9 +30,18 @@ from harness.errors import (
 )
 from harness.export.artifact import Artifact, CheckTensor, ExportedModel, Manifest
 from harness.job import Job
-from harness.ledger import DeviceInfo, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
+from harness.ledger import (
+    DeviceInfo,
+    LedgerEntry,
+    Sweep,
+    Validity,
+    append_entry,
+    read_sweep,
+    write_whole,
+)
 from harness.plan import Plan, parse_plan
-from harness.records import LaunchRecord, read_record
+from harness.power import PowerSource
+from harness.records import LaunchRecord, Trace, read_beside, read_record, write_beside
 from harness.sweep import check_same_plan, create_sweep, is_complete, run_sweep
 from harness.visit import Progress, Tools
 from tests.fake_device import (
@@ -448,6 +460,195 @@ def test_kill_9_at_any_moment_neither_loses_nor_repeats_a_launch(
         assert len(scene.good_files()) == LAUNCHES
         assert all_was_done or scene.device.storage.jobs == {}
     pytest.fail("the sweep takes more steps than this test kills at")
+
+
+HOT = {"thermal_status": 2, "temperature_celsius": 45.0}
+CALM = {"thermal_status": 0, "temperature_celsius": 30.0}
+
+
+@pytest.fixture
+def quick_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a device often whether it is cool: it is a made-up one."""
+    monkeypatch.setattr(cooling, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(cooling, "_LONGEST_PAUSE_SECONDS", 0.001)
+
+
+def remade(scene: Scene, measure: str, **device: Any) -> Scene:
+    """Return the scene with other settings of one launch, and another device."""
+    passes = "" if "passes" in measure else '\npasses = ["latency"]'
+    plan = parse_plan(PLAN.replace('passes = ["latency"]', measure + passes), "fake.toml")
+    folder = create_sweep(scene.folder.parent, plan, [device_info()], ["phonebench"])
+    return Scene(folder, plan, FakeDevice(**device), scene.models)
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_a_launch_that_was_throttled_is_kept_and_made_again_once_the_device_is_cool(
+    scene: Scene,
+) -> None:
+    """Readings: 1 before, 2 after the first launch; 3 and 4 while it cools; 5 before the retry."""
+    scene.device.climate = lambda n: HOT if n in (2, 3, 4) else CALM
+    assert scene.run()
+    first = [e for e in scene.launched() if e.index == scene.launched()[0].index]
+    assert [(e.attempt, e.status) for e in first] == [(1, "ok"), (2, "ok")]
+    assert [e.validity.level for e in first if e.validity] == ["invalid", "valid"]
+    assert first[0].validity is not None
+    assert [reason.key for reason in first[0].validity.reasons] == ["status_rose"]
+    assert str(first[1].file).endswith(".retry1.jsonl")
+    assert all((scene.folder / str(e.file)).exists() for e in first)
+    assert first[0].cooled_seconds == 0
+    assert (first[1].cooled_seconds or 0) > 0
+    assert first[1].before is not None
+    assert first[1].before.thermal_status == 0
+    waits = [step.cooling for step in scene.seen if step.cooling is not None]
+    assert [(w.celsius, w.target_celsius, w.thermal_status) for w in waits] == [(45, 40, 2)] * 2
+    assert waits[0].waited_seconds <= waits[1].waited_seconds
+    assert scene.seen[-1].again == 1
+    assert [step.done for step in scene.seen if step.entry] == [0, *range(1, LAUNCHES + 1)]
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_tries_end_and_a_resumed_sweep_makes_no_more_of_them(scene: Scene) -> None:
+    scene = remade(scene, "retries = 2")
+    scene.device.climate = lambda n: HOT if n % 2 == 0 else CALM
+    assert scene.run()
+    assert len(scene.device.storage.started) == 3 * LAUNCHES
+    assert {e.attempt for e in scene.launched()} == {1, 2, 3}
+    assert {e.validity.level for e in scene.launched() if e.validity} == {"invalid"}
+    assert is_complete(scene.read())
+    assert scene.another_host().run()
+    assert len(scene.device.storage.started) == 3 * LAUNCHES
+
+
+def test_a_reason_that_will_not_pass_is_not_tried_again(scene: Scene) -> None:
+    scene.device.climate = lambda n: {"battery_percent": 10.0}
+    assert scene.run()
+    assert {e.attempt for e in scene.launched()} == {1}
+    assert {e.validity.level for e in scene.launched() if e.validity} == {"suspect"}
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_a_device_that_does_not_cool_is_measured_all_the_same_and_that_is_said(
+    scene: Scene,
+) -> None:
+    scene = remade(scene, "cooldown_seconds = 0.01\nretries = 0")
+    scene.device.climate = lambda n: CALM if n <= 2 else {"temperature_celsius": 45.0}
+    assert scene.run()
+    keys = [[r.key for r in e.validity.reasons] for e in scene.launched() if e.validity]
+    assert keys == [[], *[["not_cooled"]] * (LAUNCHES - 1)]
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_a_room_that_became_warmer_holds_nothing_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cooling, "_SETTLED_SECONDS", 0.01)
+    scene.device.climate = lambda n: CALM if n <= 2 else {"temperature_celsius": 45.0}
+    assert scene.run()
+    assert {e.validity.level for e in scene.launched() if e.validity} == {"valid"}
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_ctrl_c_while_a_device_cools_stops_at_once_and_a_resumed_sweep_waits_for_the_same(
+    scene: Scene,
+) -> None:
+    def heat(number: int) -> dict[str, Any]:
+        if number == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+        return CALM if number == 1 else HOT
+
+    scene.device.climate = heat
+    with pytest.raises(KeyboardInterrupt):
+        scene.run()
+    assert len(scene.device.storage.started) == 1
+    assert not is_complete(scene.read())
+    later = scene.another_host(climate=lambda n: HOT if n <= 5 else CALM)
+    assert later.run()
+    entries = {(e.index, e.attempt): e for e in scene.launched()}
+    index = scene.launched()[0].index
+    assert entries[index, 1].validity is not None
+    assert entries[index, 1].validity.level == "invalid"
+    last = max(attempt for i, attempt in entries if i == index)
+    assert (entries[index, last].cooled_seconds or 0) > 0, "the baseline is the first host's"
+    assert entries[index, last].validity == Validity(level="valid")
+
+
+@dataclass
+class MadeUpRecorder:
+    """Records a rail, unless it is told what goes wrong."""
+
+    trouble: str = ""
+    calls: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self.trouble == "start":
+            raise MeterError("the meter is gone")
+
+    def stop(self) -> tuple[Trace, ...]:
+        self.calls.append("stop")
+        if self.trouble == "stop":
+            raise MeterError("the meter is gone")
+        return (RAIL,)
+
+
+RAIL = Trace(type="trace", name="rail:CPU", unit="uJ", time_ns=[1, 2], values=[0.0, 5.0])
+RAILS = PowerSource(kind="rails", name="rails: CPU")
+ENERGY = 'passes = ["latency", "energy"]\nretries = 0\nbaseline_seconds = 1\nenergy_seconds = 5'
+
+
+def test_energy_is_recorded_beside_the_launch_and_stored_with_its_source(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.validity.measure_energy", lambda *_: None)
+    recorder = MadeUpRecorder()
+    scene = remade(scene, ENERGY, source=RAILS, recorder_of=lambda source: recorder)
+    assert scene.run()
+    energy = [e for e in scene.launched() if e.measured_pass == "energy"]
+    assert len(energy) == LAUNCHES
+    assert recorder.calls == ["start", "stop"] * LAUNCHES
+    for entry in energy:
+        assert entry.power == RAILS
+        assert str(entry.beside_file).endswith(f"{entry.case}.beside.jsonl")
+        assert read_beside(scene.folder / str(entry.beside_file)) == (RAIL,)
+    jobs = [job for job in scene.device.storage.started if job.measured_pass == "energy"]
+    assert {job.baseline_seconds for job in jobs} == {1.0}
+    assert {(j.steady.min_seconds, j.steady.max_seconds) for j in jobs} == {(5.0, 5.0)}
+
+
+@pytest.mark.parametrize("trouble", ["start", "stop"])
+def test_a_recorder_in_trouble_does_not_end_the_launch(scene: Scene, trouble: str) -> None:
+    recorder = MadeUpRecorder(trouble)
+    scene = remade(scene, ENERGY, source=RAILS, recorder_of=lambda source: recorder)
+    assert scene.run()
+    energy = [e for e in scene.launched() if e.measured_pass == "energy"]
+    assert {e.status for e in energy} == {"ok"}
+    assert {e.beside_error.message for e in energy if e.beside_error} == {"the meter is gone"}
+    assert {r.key for e in energy if e.validity for r in e.validity.reasons} == {"recorder_failed"}
+    assert all(e.beside_file is None for e in energy)
+
+
+def test_energy_that_is_refused_fails_its_own_launches_and_no_others(scene: Scene) -> None:
+    scene = remade(scene, ENERGY)
+    assert not scene.run()
+    by_pass = {(e.measured_pass, e.status) for e in scene.launched()}
+    assert by_pass == {("latency", "ok"), ("energy", "failed")}
+    errors = [e.error for e in scene.launched() if e.error]
+    assert {error.kind for error in errors} == {"EnergyRefused"}
+    assert len(errors) == LAUNCHES
+    assert scene.launched()[-1].validity is not None
+
+
+def test_a_file_of_what_was_recorded_beside_that_was_cut_is_seen(tmp_path: Path) -> None:
+    path, whole = tmp_path / "beside.jsonl", write_beside((RAIL, RAIL))
+    path.write_bytes(whole)
+    assert read_beside(path) == (RAIL, RAIL)
+    for end in range(len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(BadRecord):
+            read_beside(path)
+    path.write_bytes(whole.replace(b"5.0", b"6.0"))
+    with pytest.raises(BadRecord):
+        read_beside(path)
 
 
 def test_a_line_torn_by_a_crash_is_not_trusted_and_swallows_no_other(scene: Scene) -> None:
