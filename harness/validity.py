@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import mannwhitneyu
 
 from harness.energy import EnergyTrouble, measure_energy
 from harness.job import Pass
@@ -247,7 +246,11 @@ def _drift_within(seen: _Seen) -> Iterable[Reason]:
         return
     first, last = durations[:third], durations[-third:]
     change = float(np.median(last) / max(np.median(first), 1.0)) - 1
-    if abs(change) > LIMITS.drift_share and mannwhitneyu(first, last).pvalue < LIMITS.drift_p:
+    if abs(change) <= LIMITS.drift_share:
+        return
+    from scipy.stats import mannwhitneyu  # takes most of a second, and few launches need it
+
+    if mannwhitneyu(first, last).pvalue < LIMITS.drift_p:
         yield _suspect(
             "drift_within",
             f"the last third of its inferences took {change:+.1%} of the first third's time",
