@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import sys
 import time
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.virtual_phone.body import Body
+from tests.virtual_phone.clocks import Clocks
 from tests.virtual_phone.connection import Connection, Service, Stream
 from tests.virtual_phone.control import control_address
-from tests.virtual_phone.faults import Fault
+from tests.virtual_phone.faults import Fault, ProcessWatch
 from tests.virtual_phone.history import History
 from tests.virtual_phone.link import Link, LinkCondition
 from tests.virtual_phone.phone_state import PhoneState
@@ -31,7 +33,7 @@ from tests.virtual_phone.sandbox import Sandbox
 from tests.virtual_phone.shell import ShellService, parse_service
 from tests.virtual_phone.spec import PhoneSpec
 from tests.virtual_phone.sync import Direction, SyncService
-from tests.virtual_phone.sysfs import SysFiles
+from tests.virtual_phone.sysfs import SysFiles, Trouble
 from tests.virtual_phone.system_server import Phone, SystemServer
 
 # Below the range that Linux gives away by itself: a port that is refused for a while stays ours.
@@ -47,7 +49,7 @@ class VirtualAdbd:
         self._spec = spec
         self._sandbox = Sandbox(spec, folder)
         self._state, self._body = PhoneState(spec), Body(spec)
-        self._sys = SysFiles(self._sandbox.sys, spec)
+        self._clocks, self._sys = Clocks(spec), SysFiles(self._sandbox.sys, spec)
         self._online = set(range(len(spec.cores)))
         self._condition = LinkCondition()
         self._connections: set[Connection] = set()
@@ -57,6 +59,8 @@ class VirtualAdbd:
         self._rebooting = False
         self._silences = 0
         self._on_service: list[Fault] = []
+        self._on_process: list[ProcessWatch] = []
+        self._on_refresh: list[Callable[[], None]] = []
         self._corruptions: list[Fault] = []
         self._struck: list[Fault] = []
         self._file_bytes = {"push": 0, "pull": 0}
@@ -69,7 +73,7 @@ class VirtualAdbd:
 
     async def run(self, port: int, started: Callable[[], None]) -> None:
         """Be a phone until stdin ends."""
-        phone = Phone(self._spec, self._state, self._body, self.reboot, self._write_sys)
+        phone = Phone(self._spec, self._state, self._body, self._sys, self.reboot, self._write_sys)
         self._state.booting()
         self._write_sys()
         services = await SystemServer(phone).listen(self._sandbox.sockets / "system_server")
@@ -94,18 +98,31 @@ class VirtualAdbd:
         while True:
             await asyncio.sleep(self._spec.step_seconds)
             self._advance()
+            self._watch_processes()
 
     def _advance(self) -> None:
         """Bring the body up to now, and note what it has consumed."""
         now_ns, cpu = self._read_clocks()
-        refreshed = self._body.advance((now_ns - self._last_ns) / 1e9, cpu - self._last_cpu)
+        seconds, cpu_seconds = (now_ns - self._last_ns) / 1e9, cpu - self._last_cpu
         self._last_ns, self._last_cpu = now_ns, cpu
         self._history.note(now_ns, cpu)
+        refreshed = self._body.advance(seconds, cpu_seconds)
+        self._clocks.advance(seconds, cpu_seconds / seconds, self._online)
+        self._limit_clocks()
         if refreshed:
+            due, self._on_refresh = self._on_refresh, []
+            for act in due:
+                act()
             self._write_sys()
+        else:
+            self._sys.write_quick(self._body, self._clocks)
 
     def _write_sys(self) -> None:
-        self._sys.write(self._body, self._online, self._state.fixed_performance)
+        self._limit_clocks()
+        self._sys.write(self._body, self._clocks, self._online)
+
+    def _limit_clocks(self) -> None:
+        self._clocks.limit(self._body.thermal_status, self._state.fixed_performance)
 
     def _read_clocks(self) -> tuple[int, float]:
         """Return the time and the CPU time used until then: read anew if something came in between."""
@@ -223,8 +240,23 @@ class VirtualAdbd:
             self._armed.append(_later(fault.after_seconds, partial(self._strike, fault)))
         elif fault.on_service is not None:
             self._on_service.append(fault)
+        elif fault.on_process is not None:
+            watch = ProcessWatch(fault)
+            watch.strikes_now(self._sandbox.processes())
+            self._on_process.append(watch)
         else:
             self._strike(fault)
+
+    def _watch_processes(self) -> None:
+        if not self._on_process:
+            return
+        processes = self._sandbox.processes()
+        for watch in list(self._on_process):
+            if watch.strikes_now(processes):
+                strike = partial(self._strike, watch.fault)
+                self._armed.append(_later(watch.fault.delay_seconds, strike))
+            if watch.over():
+                self._on_process.remove(watch)
 
     def _strike(self, fault: Fault) -> None:
         self._state.note("fault", fault.kind, "W")
@@ -247,6 +279,7 @@ class VirtualAdbd:
     def _forget(self) -> None:
         """Disarm what has not struck, end what lasts."""
         self._on_service, self._corruptions, self._condition.fuses = [], [], []
+        self._on_process = []
         self._condition.stalled_until = 0.0
         for timer in self._armed:
             timer.cancel()
@@ -315,9 +348,26 @@ class VirtualAdbd:
         self._sandbox.set_online(cores)
         self._write_sys()
 
-    def _strike_heat(self, fault: Fault) -> None:
+    def _strike_heat(self, fault: Fault) -> Callable[[], None] | None:
         self._body.skin_celsius += fault.celsius
         self._write_sys()
+        if fault.seconds == 0:
+            return None
+        self._body.held_celsius = self._body.skin_celsius
+        return partial(setattr, self._body, "held_celsius", -math.inf)
+
+    def _strike_sensor(self, fault: Fault) -> Callable[[], None] | None:
+        trouble = Trouble(fault.file, fault.answer, fault.text)
+        if fault.answer == "jump":
+            # From one refresh of the gauge to the next.
+            self._on_refresh.append(partial(self._jump, trouble))
+            return None
+        self._sys.add(trouble)
+        return partial(self._sys.remove, trouble)
+
+    def _jump(self, trouble: Trouble) -> None:
+        self._sys.add(trouble)
+        self._on_refresh.append(partial(self._sys.remove, trouble))
 
     def _strike_kill(self, fault: Fault) -> None:
         victims = self._sandbox.kill(fault.process)

@@ -51,6 +51,7 @@ class PhoneProcess:
     """A process of the phone, as /proc inside tells it."""
 
     pid: int
+    parent: int
     command: str
     cpu_seconds: float
     """Its own, and that of the children it has waited for."""
@@ -217,7 +218,7 @@ class Sandbox:
             command = _read_text(proc / str(pid) / "cmdline").replace("\0", " ").strip()
             if times:
                 ticks = sum(int(field) for field in times[11:15])
-                found.append(PhoneProcess(pid, command, ticks / CLOCK_TICKS))
+                found.append(PhoneProcess(pid, int(times[1]), command, ticks / CLOCK_TICKS))
         return found
 
     def kill(self, text: str) -> list[int]:

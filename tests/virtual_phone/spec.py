@@ -61,6 +61,8 @@ class Battery:
     """Draws the noise and the moment of the first refresh."""
     readable: bool = True
     """False where the vendor hides the gauge's files from the shell."""
+    cmd_get: bool = True
+    """False on the older Androids whose `cmd battery get` knows no current."""
     suspend_works: bool = True
     """False where `power.battery_input.suspended` changes nothing."""
 
@@ -98,6 +100,8 @@ class PhoneSpec:
     cores: tuple[Core, ...] = field(default_factory=cores_of_host)
     battery: Battery = field(default_factory=Battery)
     thermal: Thermal = field(default_factory=Thermal)
+    time_in_state: bool = True
+    """False where cpufreq has no statistics."""
     time_scale: float = 1.0
     """How many seconds of battery and heat pass in one second of the host."""
     step_seconds: float = 0.01

@@ -1,13 +1,16 @@
-"""The phone's /sys: cores and their clocks, battery and charger, thermal zones.
+"""The phone's /sys: cores and their clocks, battery and charger, thermal zones; and sensors that fail.
 
-Written by the phone itself whenever its gauge refreshes; read-only inside. What the values are is in
-`body.py`.
+Written by the phone itself as things change; read-only inside. What the values are is in `body.py` and
+`clocks.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from tests.virtual_phone.body import (
     CHARGING,
@@ -16,7 +19,8 @@ from tests.virtual_phone.body import (
     NOT_CHARGING,
     Body,
 )
-from tests.virtual_phone.spec import Core, PhoneSpec
+from tests.virtual_phone.clocks import Clocks, steps_khz
+from tests.virtual_phone.spec import PhoneSpec
 
 STATUS_NAMES = {
     CHARGING: "Charging",
@@ -24,22 +28,29 @@ STATUS_NAMES = {
     NOT_CHARGING: "Not charging",
     FULL: "Full",
 }
-SUSTAINABLE = 0.75
-"""The part of its highest clock that a core keeps in fixed performance mode."""
-THROTTLED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-"""The part of its highest clock that a core may use, by thermal status."""
+CURRENT_NOW = "class/power_supply/battery/current_now"
+JUMP = 100
+USER_HZ = 100
+
+Answer = Literal[
+    "garbage",  # a text that is no number
+    "nothing",  # an empty file
+    "denied",  # a file that the shell may not read
+    "frozen",  # the value of the moment when the trouble began
+    "jump",  # a hundred times the value
+    "gone",  # no file
+]
+ANSWERS = get_args(Answer)
 
 
-def max_khz(core: Core, body: Body, fixed_performance: bool) -> int:
-    """Return the clock that a core may reach now."""
-    part = THROTTLED[body.thermal_status]
-    return int(core.max_khz * min(part, SUSTAINABLE if fixed_performance else 1.0))
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the sensors whose files have this text in their names."""
 
-
-def current_now(spec: PhoneSpec, body: Body) -> int:
-    """Return the gauge's current in the phone's own sign and unit."""
-    battery = spec.battery
-    return round(body.gauge.current_ua * battery.current_sign * battery.current_per_ampere / 1e6)
+    file: str
+    answer: Answer
+    text: str = ""
+    """The garbage."""
 
 
 class SysFiles:
@@ -47,30 +58,76 @@ class SysFiles:
 
     def __init__(self, folder: Path, spec: PhoneSpec) -> None:
         self._folder, self._spec = folder, spec
-        self._written: dict[str, str] = {}
+        self._files: dict[str, _File] = {}
+        self._values: dict[str, str] = {}
+        self._troubles: list[Trouble] = []
+        self._frozen: dict[str, str] = {}
 
-    def write(self, body: Body, online: set[int], fixed_performance: bool) -> None:
-        """Bring every file up to date; each is replaced whole."""
-        values = {
-            **self._cpu(body, online, fixed_performance),
-            **self._power_supply(body),
-            **_thermal(body),
-        }
-        for name, value in values.items():
-            if self._written.get(name) != value:
-                self._replace(name, value)
-                self._written[name] = value
+    def write(self, body: Body, clocks: Clocks, online: Set[int]) -> None:
+        """Bring every file up to date."""
+        self._show({**self._cpu(online), **self._power_supply(body)})
+        self.write_quick(body, clocks)
 
-    def _replace(self, name: str, value: str) -> None:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}")
-        draft.write_text(f"{value}\n")
+    def write_quick(self, body: Body, clocks: Clocks) -> None:
+        """Bring up to date what changes from step to step: clocks and temperatures."""
+        self._show({**self._clocks(clocks), **_thermal(body)})
+
+    def add(self, trouble: Trouble) -> None:
+        """Let sensors fail."""
+        if trouble.answer == "frozen":
+            self._frozen |= {n: v for n, v in self._values.items() if trouble.file in n}
+        self._troubles.append(trouble)
+        self._show(self._values, anew=True)
+
+    def remove(self, trouble: Trouble) -> None:
+        """Let sensors work again."""
+        self._troubles.remove(trouble)
+        self._frozen = {n: v for n, v in self._frozen.items() if trouble.file not in n}
+        self._show(self._values, anew=True)
+
+    def as_root_reads(self, name: str) -> int:
+        """Return the number that Android's own services find in a file; 0 if there is none."""
+        trouble = self._trouble_of(name)
+        if trouble is not None and trouble.answer in ("garbage", "nothing", "gone"):
+            return 0
+        return int(self._answer(name, self._values[name], trouble))
+
+    def _show(self, values: Mapping[str, str], anew: bool = False) -> None:
+        for name, value in list(values.items()):
+            if anew or self._values.get(name) != value:
+                self._values[name] = value
+                self._show_one(name, value)
+
+    def _show_one(self, name: str, value: str) -> None:
+        trouble, file = self._trouble_of(name), self._files.get(name)
+        if trouble is not None and trouble.answer == "gone":
+            if file is not None:
+                self._files.pop(name).remove()
+            return
+        if file is None:
+            file = self._files[name] = _File(self._folder / name)
         hidden = "power_supply/battery" in name and not self._spec.battery.readable
-        draft.chmod(0o400 if hidden else 0o444)
-        draft.rename(path)
+        denied = trouble is not None and trouble.answer == "denied"
+        file.allow(not hidden and not denied)
+        file.write("" if denied else self._answer(name, value, trouble))
 
-    def _cpu(self, body: Body, online: set[int], fixed_performance: bool) -> Mapping[str, str]:
+    def _trouble_of(self, name: str) -> Trouble | None:
+        return next((t for t in reversed(self._troubles) if t.file in name), None)
+
+    def _answer(self, name: str, value: str, trouble: Trouble | None) -> str:
+        match trouble.answer if trouble else "":
+            case "garbage":
+                assert trouble is not None
+                return f"{trouble.text}\n"
+            case "nothing":
+                return ""
+            case "frozen":
+                return f"{self._frozen[name]}\n"
+            case "jump" if value.lstrip("-").isdecimal():
+                return f"{int(value) * JUMP}\n"
+        return f"{value}\n"
+
+    def _cpu(self, online: Set[int]) -> Mapping[str, str]:
         folder = "devices/system/cpu"
         everything = f"0-{len(self._spec.cores) - 1}" if len(self._spec.cores) > 1 else "0"
         values = {
@@ -82,16 +139,26 @@ class SysFiles:
             cpu = f"{folder}/cpu{number}"
             if number > 0:
                 values[f"{cpu}/online"] = str(int(number in online))
-            highest = max_khz(core, body, fixed_performance)
             values |= {
                 f"{cpu}/cpufreq/cpuinfo_min_freq": str(core.min_khz),
                 f"{cpu}/cpufreq/cpuinfo_max_freq": str(core.max_khz),
                 f"{cpu}/cpufreq/scaling_min_freq": str(core.min_khz),
-                f"{cpu}/cpufreq/scaling_max_freq": str(highest),
-                f"{cpu}/cpufreq/scaling_cur_freq": str(highest),
+                f"{cpu}/cpufreq/scaling_available_frequencies": " ".join(map(str, steps_khz(core))),
                 f"{cpu}/cpufreq/scaling_governor": "schedutil",
                 f"{cpu}/cpufreq/scaling_available_governors": "schedutil performance powersave",
             }
+        return values
+
+    def _clocks(self, clocks: Clocks) -> Mapping[str, str]:
+        values = {}
+        for number, seconds_at in enumerate(clocks.seconds_at):
+            folder = f"devices/system/cpu/cpu{number}/cpufreq"
+            values[f"{folder}/scaling_max_freq"] = str(clocks.limit_khz[number])
+            values[f"{folder}/scaling_cur_freq"] = str(clocks.shown_khz[number])
+            if self._spec.time_in_state:
+                values[f"{folder}/stats/time_in_state"] = "\n".join(
+                    f"{khz} {int(seconds * USER_HZ)}" for khz, seconds in seconds_at.items()
+                )
         return values
 
     def _power_supply(self, body: Body) -> Mapping[str, str]:
@@ -105,12 +172,52 @@ class SysFiles:
             f"{battery}/capacity": str(gauge.level_percent),
             f"{battery}/charge_counter": str(gauge.charge_uah),
             f"{battery}/charge_full": str(self._spec.battery.capacity_uah),
-            f"{battery}/current_now": str(current_now(self._spec, body)),
+            CURRENT_NOW: str(self._current(body)),
             f"{battery}/voltage_now": str(gauge.voltage_mv * 1000),
             f"{battery}/temp": str(round(gauge.temperature_celsius * 10)),
             "class/power_supply/usb/type": "USB",
             "class/power_supply/usb/online": str(int(body.cable_in)),
         }
+
+    def _current(self, body: Body) -> int:
+        """Return the gauge's current in the phone's own sign and unit."""
+        battery = self._spec.battery
+        return round(
+            body.gauge.current_ua * battery.current_sign * battery.current_per_ampere / 1e6
+        )
+
+
+class _File:
+    """One file of /sys, changed in place: who keeps it open reads the new value, as in the kernel's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._written = path, b""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o444)
+        self._readable = True
+
+    def write(self, text: str) -> None:
+        """Replace the content; nobody reads half of it."""
+        new, old = text.encode(), self._written
+        if len(new) > len(old):
+            # New lines first: whoever reads in between must not take the new number's head for it.
+            os.pwrite(self._descriptor, b"\n" * (len(new) - len(old)), len(old))
+        os.pwrite(self._descriptor, new, 0)
+        if len(new) < len(old):
+            os.ftruncate(self._descriptor, len(new))
+        self._written = new
+
+    def allow(self, readable: bool) -> None:
+        """Let the shell read the file, or not."""
+        if readable != self._readable:
+            os.fchmod(self._descriptor, 0o444 if readable else 0o400)
+            self._readable = readable
+
+    def remove(self) -> None:
+        """Take the file away; who has it open reads nothing any more."""
+        os.ftruncate(self._descriptor, 0)
+        self._path.unlink()
+        os.close(self._descriptor)
 
 
 def _thermal(body: Body) -> Mapping[str, str]:
@@ -132,7 +239,7 @@ def temperatures(body: Body) -> list[tuple[str, float]]:
     ]
 
 
-def _ranges(numbers: set[int]) -> str:
+def _ranges(numbers: Set[int]) -> str:
     """Write {0, 1, 2, 5} as the kernel does: 0-2,5."""
     runs: list[list[int]] = []
     for number in sorted(numbers):

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.virtual_phone.body import Body
 from tests.virtual_phone.phone_state import SUSPEND_PROPERTY, PhoneState
 from tests.virtual_phone.spec import PhoneSpec
-from tests.virtual_phone.sysfs import current_now, temperatures
+from tests.virtual_phone.sysfs import CURRENT_NOW, SysFiles, temperatures
 
 _FRAME = struct.Struct(">BI")
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
@@ -44,6 +44,7 @@ class Phone:
     spec: PhoneSpec
     state: PhoneState
     body: Body
+    sys: SysFiles
     reboot: Callable[[], None]
     refresh: Callable[[], None]
     """Bring /sys up to date after a change."""
@@ -218,8 +219,8 @@ def _battery(phone: Phone, arguments: list[str]) -> Reply:
             phone.state.battery_override = {**readings, _BATTERY_FIELDS[name]: value}
         case ["reset"]:
             phone.state.battery_override = None
-        case ["get", "current_now"]:
-            return Reply(f"{current_now(phone.spec, phone.body)}\n")
+        case ["get", "current_now"] if phone.spec.battery.cmd_get:
+            return Reply(f"{phone.sys.as_root_reads(CURRENT_NOW)}\n")
         case ["get", name] if name in _BATTERY_FIELDS:
             return Reply(readings[_BATTERY_FIELDS[name]] + "\n")
         case _:
