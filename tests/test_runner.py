@@ -195,7 +195,8 @@ def values(record: LaunchRecord, sample: int = 0) -> list[np.ndarray[Any, Any]]:
 def test_a_latency_pass_measures_every_phase_in_order(bench: Bench) -> None:
     record = bench.measure(checks=((IMAGE,),))
     assert [mark.name for mark in record.marks] == [
-        "main", "engine_ready", "model_loaded", "first_inference_done", "steady_done", "end"
+        "main", "engine_ready", "model_loaded", "first_inference_done", "warmup_done",
+        "steady_done", "end",
     ]  # fmt: skip
     times = [mark.time_ns for mark in record.marks]
     assert times == sorted(times)
@@ -573,6 +574,12 @@ def without(key: str) -> Callable[[dict[str, Any]], str]:
     return lambda job: json.dumps({name: job[name] for name in job if name != key})
 
 
+def a_probe(**changes: Any) -> dict[str, Any]:
+    channel = {"name": "it", "unit": "unit", "after": "", "scale": 1}
+    usual = {"file": None, "command": None, "period_seconds": None, "reading": "number"}
+    return {**usual, "channels": [channel], **changes}
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -590,6 +597,17 @@ def without(key: str) -> Callable[[dict[str, Any]], str]:
         (changed(steady={"min_iterations": -1}), "steady.min_iterations must be an integer in"),
         (changed(affinity=[]), "affinity names no core"),
         (changed(drop_page_cache=1), "drop_page_cache must be true or false"),
+        (changed(baseline_seconds=-1), "baseline_seconds must not be negative"),
+        (changed(probes=[{"file": "x"}]), "probes[0].command is missing"),
+        (changed(probes=[a_probe()]), "probes[0] must name either a file or a command"),
+        (
+            changed(probes=[a_probe(file="x", command=["y"])]),
+            "must name either a file or a command",
+        ),
+        (changed(probes=[a_probe(file="x", period_seconds=1e-6)]), "period_seconds must be 0.001"),
+        (changed(probes=[a_probe(file="x", reading="tea")]), "is not a known reading: tea"),
+        (changed(probes=[a_probe(file="x")] * 2), "probes name the channel it twice"),
+        (changed(probes=[a_probe(file="x", channels=[])]), "channels names no channel"),
     ],
 )
 def test_a_job_that_is_not_understood_is_refused_by_its_key(
