@@ -42,6 +42,7 @@ from harness.records import (
     End,
     Engine,
     Header,
+    LaunchRecord,
     Mark,
     Operator,
     Operators,
@@ -51,6 +52,8 @@ from harness.records import (
     Sampling,
     SeenDevice,
     Trace,
+    parse_record,
+    write_beside,
 )
 
 CREATED_UNIX = 1_760_000_000.0
@@ -145,7 +148,7 @@ def write_sweep(folder: Path, shape: Shape = Shape()) -> Path:
     """Write a sweep folder and return it. The same shape gives the same bytes."""
     rng = np.random.default_rng(shape.seed)
     plan = make_synthetic_plan(shape)
-    devices = tuple(_device(name, place) for place, name in enumerate(shape.device_names))
+    devices = tuple(make_device(name, place) for place, name in enumerate(shape.device_names))
     skipped = {c.id for c in plan.cases() if shape.troubles and c.variant == _unexported(plan)}
     schedule = {
         device.id: _schedule(plan, shape, skipped, np.random.default_rng([shape.seed, place]))
@@ -178,7 +181,8 @@ def _write_model(path: Path, model: SweepFile | ArtifactsFile) -> None:
     path.write_text(model.model_dump_json(indent=1))
 
 
-def _device(name: str, place: int) -> DeviceInfo:
+def make_device(name: str, place: int) -> DeviceInfo:
+    """Return this computer (place 0) or a phone."""
     local = place == 0
     return DeviceInfo(
         id="local" if local else f"phone-{place}",
@@ -378,7 +382,24 @@ def _run(
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return entry.model_copy(update={"file": name, "sha256": hashlib.sha256(content).hexdigest()})
+    told = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
+    if power is not None and power.kind == "meter":
+        told["beside_file"] = name.replace(".jsonl", ".beside.jsonl")
+        (folder / told["beside_file"]).write_bytes(write_beside([_meter(case, content)]))
+    return entry.model_copy(update=told)
+
+
+def _meter(case: Case, content: bytes) -> Trace:
+    """Return what an external meter saw of a launch, ten times a second."""
+    record = parse_record(content, "the launch")
+    assert isinstance(record, LaunchRecord)
+    begin, end = record.mark("idle_before_done"), record.mark("steady_done")
+    assert begin is not None
+    assert end is not None
+    polled = np.arange(record.header.main_ns, record.end.time_ns, 100_000_000)
+    busy = (polled >= begin.time_ns) & (polled < end.time_ns)
+    watts = IDLE_WATTS + NET_WATTS * math.sqrt(case.threads) * busy
+    return _trace(METER_POWER, "W", polled, watts + 0.01 * np.sin(np.arange(len(polled))))
 
 
 def _validity(shape: Shape, launch: PlannedLaunch, case: Case) -> Validity:
@@ -609,8 +630,7 @@ def _power_traces(
     if shape.gauge_trouble == "nothing":
         return []
     if make_source(shape, device, launch).kind == "meter":
-        watts = IDLE_WATTS + net * ((polled >= loop.begin_ns) & (polled < loop.end_ns))
-        return [_trace(METER_POWER, "W", polled, watts + 0.01 * rng.standard_normal(len(polled)))]
+        return []  # recorded beside the launch
     # The gauge shows the mean since its last refresh, in steps of 1 mA, charging positive.
     refreshes = np.arange(main_ns + int(rng.integers(1_000_000_000)), last_ns, 1_000_000_000)
     begins, ends = refreshes - 1_000_000_000, refreshes

@@ -11,15 +11,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ledger import LedgerEntry, Sweep, read_sweep
+from harness.energy import Energy
+from harness.ledger import LedgerEntry, PlannedLaunch, Sweep, Validity, read_sweep
 from harness.records import LaunchRecord, read_record
 from harness.report.cases import SweepSummary
 from harness.report.definitions import FLAG_WORDS
-from harness.report.numbers import bounds, percent, plural, significant, speedup_words
+from harness.report.energies import combine, describe_source, joule_unit
+from harness.report.numbers import (
+    bounds,
+    growth_words,
+    percent,
+    plural,
+    significant,
+    speedup_words,
+)
 from harness.report.summary import summarise
 from harness.report.verdict import judge
 from harness.stats import Estimate
-from tests.synthetic import Shape, true_latency_ns, write_sweep
+from tests.synthetic import (
+    IDLE_WATTS,
+    NET_WATTS,
+    GaugeTrouble,
+    Shape,
+    make_device,
+    make_source,
+    true_joules,
+    true_latency_ns,
+    write_sweep,
+)
 
 QUIET = Shape(
     models=("digits",),
@@ -28,6 +47,9 @@ QUIET = Shape(
     device_names=("desk",),
     troubles=False,
 )
+
+
+ENERGY = replace(QUIET, passes=("latency", "memory", "energy"), device_names=("desk", "Pixel 6"))
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +214,12 @@ DOUBTS = {
     "unfinished": replace(QUIET, launches_missing=2),
     "few_evaluation_samples": replace(QUIET, evaluation_samples=50),
     "lost_launches": replace(QUIET, troubles=True),
+    "not_valid": replace(QUIET, not_valid_every=4),
+    "leaks": replace(QUIET, leak_bytes_per_inference=1024.0),
+    "energy_refused": replace(ENERGY, energy_is_refused=True),
+    "no_energy": replace(ENERGY, gauge_trouble="nothing"),
+    "energy_not_compared": replace(ENERGY, gauge_trouble="no idle to tell"),
+    "sampling_costs": replace(QUIET, sampling_share=0.02),
 }
 
 
@@ -211,6 +239,151 @@ def test_a_quiet_sweep_raises_no_warning(tmp_path: Path) -> None:
     summary = summed(tmp_path, QUIET)
     assert [finding.key for finding in summary.findings] == ["host_is_no_phone"]
     assert all(case.flags == () for case in summary.devices[0].cases)
+
+
+def test_only_valid_launches_count_and_the_others_stay_with_their_reasons(tmp_path: Path) -> None:
+    shape = replace(QUIET, not_valid_every=5)
+    sweep = read_sweep(write_sweep(tmp_path / "sweep", shape))
+    valid = {(e.case, e.index) for e in sweep.entries if e.validity and e.validity.level == "valid"}
+    for case in summarise(sweep).devices[0].cases:
+        timed = [one for one in case.launches if one.measured_pass == "latency"]
+        counting = [one for one in timed if (one.case, one.index) in valid]
+        medians = [one.numbers.median_ns for one in counting if one.numbers is not None]
+        assert case.latency_ns is not None
+        assert case.latency_ns.launches == len(counting) == 8
+        assert case.latency_ns.median == np.median(np.array(medians, dtype=float))
+        assert set(case.latency_by_round()) == {one.round for one in counting}
+        doubtful = case.doubtful_launches()
+        assert len(doubtful) + case.valid_launches == len(case.launches)
+        assert all(one.numbers and one.validity.reasons for one in doubtful)
+
+
+def test_a_case_without_a_valid_launch_is_a_row_with_the_commonest_reason(tmp_path: Path) -> None:
+    shape = replace(QUIET, rounds=1, not_valid_every=2)
+    for case in summed(tmp_path, shape).devices[0].cases:
+        assert case.status == "no valid launch"
+        told = {reason.text for one in case.launches for reason in one.validity.reasons}
+        assert case.reason in told
+        assert case.advice
+        assert case.latency_ns is None
+
+
+def test_a_valid_retry_counts_beside_the_attempt_that_does_not(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", replace(QUIET, not_valid_every=5))
+    lines = list(read_sweep(folder).entries)
+    retries = [
+        entry.model_copy(update={"attempt": 2, "validity": Validity(level="valid")})
+        for entry in lines
+        if entry.validity and entry.validity.level != "valid"
+    ]
+    texts = [entry.model_dump_json(exclude_defaults=True) + "\n" for entry in lines + retries]
+    (folder / "ledger.jsonl").write_text("".join(texts))
+    for case in summarise(read_sweep(folder)).devices[0].cases:
+        assert case.latency_ns is not None
+        assert case.latency_ns.launches == 10
+        assert len(case.launches) - case.valid_launches == len(case.doubtful_launches()) > 0
+
+
+def test_energies_are_net_of_idle_and_their_intervals_hold_the_truth(tmp_path: Path) -> None:
+    for place, device in enumerate(summed(tmp_path, ENERGY).devices):
+        for case in device.cases:
+            assert case.energy is not None
+            joules = case.energy.joules
+            assert joules.median == pytest.approx(true_joules(ENERGY, case.case, place), rel=0.03)
+            assert joules.launches == 3
+            assert case.energy.net_watts.median == pytest.approx(NET_WATTS, rel=0.02)
+            assert case.energy.block_watts.median == pytest.approx(NET_WATTS + IDLE_WATTS, rel=0.02)
+            assert case.energy.source.kind == ("rapl" if place == 0 else "gauge")
+            if case.baseline == case.id:
+                assert case.energy_ratio is None
+            else:
+                assert case.energy_ratio is not None
+                assert case.energy_ratio.ratio is not None
+                assert case.energy_ratio.ratio.median == pytest.approx(1 / 2.1, rel=0.05)
+
+
+def test_many_launches_do_not_make_the_scale_of_a_gauge_any_surer(tmp_path: Path) -> None:
+    launches = summed(tmp_path, ENERGY).devices[1].cases[0].launches
+    measured = [one for one in launches if one.measured_pass == "energy"]
+    alike = combine([measured[0]] * 100)
+    assert alike is not None
+    assert measured[0].numbers is not None
+    alone = measured[0].numbers.energy
+    assert isinstance(alone, Energy)
+    assert alike.joules.low == pytest.approx(alone.low)
+    assert alike.joules.high == pytest.approx(alone.high)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("other source", "other sources of power"),
+        ("recalibrated", "another calibration"),
+        ("no idle to tell", "not told from idle"),
+    ],
+)
+def test_energies_that_differ_in_kind_are_not_compared(
+    tmp_path: Path, trouble: GaugeTrouble, words: str
+) -> None:
+    shape = replace(ENERGY, gauge_trouble=trouble, rounds=1)
+    sweep = read_sweep(write_sweep(tmp_path / "sweep", shape))
+    cases = summarise(sweep).devices[1].cases
+    ratio = next(case.energy_ratio for case in cases if case.energy_ratio is not None)
+    assert ratio.ratio is None
+    assert words in ratio.withheld
+
+
+@pytest.mark.parametrize("trouble", ["nothing", "constant"])
+def test_a_gauge_that_cannot_be_believed_gives_no_energy_but_a_reason(
+    tmp_path: Path, trouble: GaugeTrouble
+) -> None:
+    for case in summed(tmp_path, replace(ENERGY, gauge_trouble=trouble)).devices[1].cases:
+        assert case.status == "ok"
+        assert case.energy is None
+        assert case.energy_trouble
+
+
+def test_energy_that_was_refused_is_told_once_and_with_the_way_out(tmp_path: Path) -> None:
+    summary = summed(tmp_path, replace(ENERGY, energy_is_refused=True, device_names=("desk",)))
+    told = [finding for finding in summary.findings if "refused" in finding.title]
+    assert [finding.key for finding in told] == ["energy_refused"]
+    assert "phonebench calibrate" in told[0].advice
+    assert "lost_launches" not in {finding.key for finding in summary.findings}
+
+
+def test_a_leak_is_stated_an_inference_and_a_steady_memory_is_not(tmp_path: Path) -> None:
+    leaking = replace(QUIET, leak_bytes_per_inference=1024.0)
+    case = summed(tmp_path / "leaking", leaking).devices[0].cases[0]
+    assert case.growth is not None
+    assert case.growth.grows
+    assert case.growth.bytes_per_inference == pytest.approx(1024, rel=0.05)
+    assert re.fullmatch(r"1\.0\d KB an inference \[[\d., ]+\]", growth_words(case.growth))
+    steady = summed(tmp_path / "steady", QUIET).devices[0].cases[0]
+    assert steady.growth is None or not steady.growth.grows
+
+
+def test_a_source_of_power_is_named_with_what_is_known_of_it() -> None:
+    phone = make_device("Pixel 6", 1)
+    gauge = make_source(
+        ENERGY, phone, PlannedLaunch(index=2, round=1, case="", measured_pass="energy")
+    )
+    assert describe_source(gauge) == (
+        "fuel gauge (/sys/class/power_supply/battery), calibrated 2025-10-08, refresh 1.0 s, "
+        "quantum 1.0 mA"
+    )
+    assert describe_source(gauge.model_copy(update={"calibration": None})).endswith(
+        "not calibrated"
+    )
+
+
+@pytest.mark.parametrize(
+    ("joules", "unit"),
+    [([2.0, 0.1], "J"), ([0.02], "mJ"), ([2e-5], "µJ"), ([0.0], "µJ"), ([], "µJ")],
+)
+def test_energies_of_a_model_share_a_unit_that_suits_the_largest(
+    joules: list[float], unit: str
+) -> None:
+    assert joule_unit(joules)[0] == unit
 
 
 def test_a_torn_ledger_is_the_first_thing_said(tmp_path: Path) -> None:

@@ -209,13 +209,13 @@ def _energy_trouble(launches: Iterable[Launch]) -> str:
     """Return why a case has no energy: what befell most of its energy launches; "" if it ran none."""
     told = Counter[str]()
     for launch in launches:
-        if launch.measured_pass != "energy" or launch.counts:
+        if launch.measured_pass != "energy":
             continue
         if launch.numbers is None:
             told[launch.reason] += 1
         elif isinstance(launch.numbers.energy, EnergyTrouble):
             told[launch.numbers.energy.text] += 1
-        else:
+        elif not launch.counts:
             told.update(reason.text for reason in launch.validity.reasons)
     return told.most_common(1)[0][0] if told else ""
 
