@@ -29,7 +29,6 @@ from harness.records import LaunchRecord, ProbeFailure
 from harness.stop import Stop
 from tests.fake_device import FakeDevice
 from tests.made_up_energy import Gauge, Load, as_bytes, launch, without
-from tests.made_up_pack import fake_runner_pack
 
 LOAD = Load(baseline=15.0, block=30.0, noise=0.02)
 GAUGE = Gauge()
@@ -202,10 +201,9 @@ class GaugePhone(FakeDevice):
 def calibrated(phone: GaugePhone, told: list[str] | None = None) -> Calibration:
     with closing(Stop()) as stop:
         tell = (told if told is not None else []).append
-        return calibrate(phone, fake_runner_pack("local"), tell, stop, QUICK)
+        return calibrate(phone, None, tell, stop, QUICK)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_a_phone_without_a_cable_is_measured_once() -> None:
     phone = GaugePhone()
     found = calibrated(phone)
@@ -218,7 +216,6 @@ def test_a_phone_without_a_cable_is_measured_once() -> None:
     assert [probe.period_seconds for probe in job.probes] == [0.1]
 
 
-@pytest.mark.slow
 def test_a_phone_on_a_cable_is_measured_again_with_charging_suspended() -> None:
     phone, told = GaugePhone(plugged=True), list[str]()
     found = calibrated(phone, told)
@@ -230,7 +227,6 @@ def test_a_phone_on_a_cable_is_measured_again_with_charging_suspended() -> None:
     assert "suspended" in told[-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("phone", [{"suspends": False}, {"has_setting": False}], ids=str)
 def test_a_phone_that_charges_all_the_time_is_refused_and_restored(phone: dict[str, bool]) -> None:
     made = GaugePhone(plugged=True, **phone)  # type: ignore[arg-type]
@@ -240,7 +236,6 @@ def test_a_phone_that_charges_all_the_time_is_refused_and_restored(phone: dict[s
     assert made.restored
 
 
-@pytest.mark.slow
 def test_a_phone_without_a_readable_gauge_is_refused_with_its_own_reason() -> None:
     hidden = SOURCE.model_copy(update={"probes": (), "refusal": "its gauge says nothing"})
     for source, reason in ((None, "no fuel gauge"), (hidden, "its gauge says nothing")):
@@ -248,7 +243,6 @@ def test_a_phone_without_a_readable_gauge_is_refused_with_its_own_reason() -> No
             calibrated(GaugePhone(source=source))
 
 
-@pytest.mark.slow
 def test_a_run_that_breaks_off_leaves_nothing_on_the_phone() -> None:
     def lost(n: int) -> None:
         raise HarnessError("the cable")
