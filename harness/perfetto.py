@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import count, pairwise
 from typing import Any
 
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
-from perfetto.trace_builder.proto_builder import TraceProtoBuilder
+from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
 from harness.chosen_launch import ChosenLaunch
 from harness.energy import EnergyTrouble, measure_energy, read_power
@@ -46,12 +47,12 @@ _SEQUENCE = 1  # all packets are of one writer
 _LAST_NS = 2**63 - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Slice:
     name: str
     begin_ns: int
     end_ns: int
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class _Counter:
     values: Sequence[float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Event:
     """One packet of a track: a slice begins or ends, an instant, or a counter's new value."""
 
@@ -73,12 +74,13 @@ class _Event:
     kind: int
     name: str = ""
     value: float = 0.0
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] | None = None
 
 
 def make_trace(launch: ChosenLaunch) -> bytes:
     """Return a launch as a Perfetto trace. Raises BadRecord for times that no clock can show."""
-    builder = TraceProtoBuilder()
+    content = BytesIO()  # packet by packet: a long launch has hundreds of thousands
+    builder = StreamingTraceProtoBuilder(content)
     _add_clocks(builder, launch.record)
     tracks = count(1)
     process = _add_process(builder, launch, next(tracks))
@@ -101,7 +103,7 @@ def make_trace(launch: ChosenLaunch) -> bytes:
             continue
         events += _counter_events(add_track(counter.name, counter.unit), counter)
     _add_events(builder, events, launch.record.header.launch)
-    return bytes(builder.serialize())
+    return content.getvalue()
 
 
 # --- what a launch consists of -------------------------------------------------------------------
@@ -258,9 +260,9 @@ def _counter_events(track: int, counter: _Counter) -> Iterator[_Event]:
             yield _Event(time_ns, track, proto.TrackEvent.TYPE_COUNTER, value=value)
 
 
-def _add_clocks(builder: TraceProtoBuilder, record: LaunchRecord) -> None:
+def _add_clocks(builder: StreamingTraceProtoBuilder, record: LaunchRecord) -> None:
     """Say which clock all times are of, and what the wall clock showed when the runner began."""
-    packet = _add_packet(builder, record.header.main_ns)
+    packet = _make_packet(builder, record.header.main_ns)
     packet.sequence_flags = proto.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
     snapshot = packet.clock_snapshot
     snapshot.primary_trace_clock = proto.BUILTIN_CLOCK_MONOTONIC
@@ -269,25 +271,28 @@ def _add_clocks(builder: TraceProtoBuilder, record: LaunchRecord) -> None:
         (proto.BUILTIN_CLOCK_REALTIME, record.header.unix_ns),
     ):
         snapshot.clocks.add(clock_id=clock, timestamp=_checked(now_ns, "the header"))
+    builder.write_packet(packet)
 
 
-def _add_process(builder: TraceProtoBuilder, launch: ChosenLaunch, track: int) -> int:
+def _add_process(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: int) -> int:
     """Add the track that all others belong to. The record knows no process id: the index is one."""
     entry = launch.entry
-    descriptor = _add_packet(builder, launch.record.header.main_ns).track_descriptor
+    packet = _make_packet(builder, launch.record.header.main_ns)
+    descriptor = packet.track_descriptor
     descriptor.uuid = track
     descriptor.child_ordering = proto.TrackDescriptor.EXPLICIT
     descriptor.process.pid = entry.index or 1
     descriptor.process.process_name = _text(f"{entry.case} on {launch.device.name}")
     verdict = entry.validity.level if entry.validity else "not judged"
     descriptor.process.process_labels.append(_text(f"{entry.measured_pass}, {verdict}"))
+    builder.write_packet(packet)
     return track
 
 
 def _add_track(
-    builder: TraceProtoBuilder, track: int, process: int, name: str, unit: str | None
+    builder: StreamingTraceProtoBuilder, track: int, process: int, name: str, unit: str | None
 ) -> int:
-    packet = builder.add_packet()
+    packet = builder.create_packet()
     packet.trusted_packet_sequence_id = _SEQUENCE
     descriptor = packet.track_descriptor
     descriptor.uuid, descriptor.parent_uuid, descriptor.name = track, process, _text(name)
@@ -296,26 +301,28 @@ def _add_track(
         descriptor.counter.unit = proto.CounterDescriptor.UNIT_SIZE_BYTES
     elif unit is not None:
         descriptor.counter.unit_name = _text(unit)
+    builder.write_packet(packet)
     return track
 
 
-def _add_events(builder: TraceProtoBuilder, events: list[_Event], name: str) -> None:
+def _add_events(builder: StreamingTraceProtoBuilder, events: list[_Event], name: str) -> None:
     """Add events in order of time; those of one moment and track stay in their order."""
     for event in sorted(events, key=lambda event: event.time_ns):
-        packet = _add_packet(builder, _checked(event.time_ns, name))
+        packet = _make_packet(builder, _checked(event.time_ns, name))
         packet.track_event.type = event.kind
         packet.track_event.track_uuid = event.track
         if event.name:
             packet.track_event.name = _text(event.name)
         if event.kind == proto.TrackEvent.TYPE_COUNTER:
             packet.track_event.double_counter_value = event.value
-        for key, value in event.notes.items():
+        for key, value in (event.notes or {}).items():
             if value is not None:
                 _note(packet.track_event.debug_annotations.add(name=_text(key)), value)
+        builder.write_packet(packet)
 
 
-def _add_packet(builder: TraceProtoBuilder, time_ns: int) -> Any:
-    packet = builder.add_packet()
+def _make_packet(builder: StreamingTraceProtoBuilder, time_ns: int) -> Any:
+    packet = builder.create_packet()
     packet.timestamp = _checked(time_ns, "the header")
     packet.timestamp_clock_id = proto.BUILTIN_CLOCK_MONOTONIC
     packet.trusted_packet_sequence_id = _SEQUENCE
