@@ -73,7 +73,10 @@ class VirtualAdbd:
 
     async def run(self, port: int, started: Callable[[], None]) -> None:
         """Be a phone until stdin ends."""
-        phone = Phone(self._spec, self._state, self._body, self._sys, self.reboot, self._write_sys)
+        phone = Phone(
+            self._spec, self._state, self._body, self._sys, self._sandbox, self.reboot,
+            self._write_sys, self._advance,
+        )  # fmt: skip
         self._state.booting()
         self._write_sys()
         services = await SystemServer(phone).listen(self._sandbox.sockets / "system_server")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.virtual_phone.spec import PhoneSpec
@@ -92,6 +93,17 @@ class Body:
         idle_mj = self._battery.idle_mw * host_seconds * self._scale
         busy_mj = self._battery.busy_core_mw * host_cpu_seconds * self._scale
         return Consumed(idle_mj + busy_mj, idle_mj)
+
+    def rails_uws(self, rails: Sequence[str]) -> dict[str, int]:
+        """Return what each rail has carried, in microwatt-seconds: together all that was consumed."""
+        idle_mj = self._battery.idle_mw * self.seconds
+        working = [rail for rail in rails if "CPU" in rail]
+        resting = [rail for rail in rails if rail not in working]
+        found = dict.fromkeys(rails, 0.0)
+        for mj, carriers in ((idle_mj, resting), (self.consumed_mj - idle_mj, working)):
+            for rail in carriers or rails:
+                found[rail] += 1000 * mj / len(carriers or rails)
+        return {rail: round(uws) for rail, uws in found.items()}
 
     def advance(self, host_seconds: float, host_cpu_seconds: float) -> bool:
         """Let time pass and CPU time be used; return whether the gauge was refreshed."""

@@ -17,7 +17,7 @@ from pathlib import Path
 BUILD_FOLDER = Path(__file__).parents[2] / "build" / "virtual-phone"
 TOOLS = ("bwrap", "toybox", "mksh", "patchelf", "unshare", "nsenter", "cc")
 SERVED_COMMANDS = (
-    "cmd", "dumpsys", "getenforce", "getprop", "input", "log", "logcat", "reboot",
+    "cmd", "dumpsys", "getenforce", "getprop", "input", "log", "logcat", "perfetto", "reboot",
     "setprop", "settings", "svc", "uname", "wm",
 )  # fmt: skip
 """Commands that the system server answers."""

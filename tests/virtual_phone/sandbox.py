@@ -72,8 +72,8 @@ class Sandbox:
         if spec.abi == "arm64-v8a":
             let_kernel_start_arm64()
         self.cpu = cpu_time(lambda: sum(process.cpu_seconds for process in self.processes()))
-        self.clock_offset_ns = 0
-        """What the phone's CLOCK_MONOTONIC lags behind the host's, in the present boot."""
+        self.boottime_offset_ns = self.clock_offset_ns = 0
+        """What the phone's CLOCK_BOOTTIME and CLOCK_MONOTONIC lag behind the host's in this boot."""
 
     def _make_storage(self) -> None:
         _run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(self._folder))
@@ -88,6 +88,11 @@ class Sandbox:
             if can_be_shell():
                 os.chown(data / name, SHELL_ID, SHELL_ID)
             (data / name).chmod(0o771)
+        traces = data / "misc/perfetto-traces"
+        traces.mkdir()
+        if can_be_shell():
+            os.chown(traces, 0, SHELL_ID)
+        traces.chmod(0o1773)
         (self._folder / "cpuinfo").write_text(_cpuinfo(self._spec))
         if self._spec.missing_tools:
             programs = self._folder / "programs"
@@ -103,6 +108,7 @@ class Sandbox:
         info, info_end = os.pipe()
         try:
             uptime, monotonic = _clocks_of_host()
+            self.boottime_offset_ns = uptime * 1_000_000_000
             self.clock_offset_ns = monotonic * 1_000_000_000
             clocks = ["--boottime", str(-uptime), "--monotonic", str(-monotonic)]
             self._boot = subprocess.Popen(

@@ -100,6 +100,8 @@ class PhoneSpec:
     cores: tuple[Core, ...] = field(default_factory=cores_of_host)
     battery: Battery = field(default_factory=Battery)
     thermal: Thermal = field(default_factory=Thermal)
+    rails: tuple[str, ...] = ()
+    """The power rails that the phone measures; work is on those with CPU in their names."""
     time_in_state: bool = True
     """False where cpufreq has no statistics."""
     time_scale: float = 1.0
@@ -145,5 +147,6 @@ class PhoneSpec:
         thermal["status_from_celsius"] = tuple(thermal["status_from_celsius"])
         fields["thermal"] = Thermal(**thermal)
         fields["features"] = tuple(fields["features"])
+        fields["rails"] = tuple(fields["rails"])
         fields["missing_tools"] = tuple(fields["missing_tools"])
         return cls(**fields)

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from tests.virtual_phone.body import Body
 from tests.virtual_phone.phone_state import SUSPEND_PROPERTY, PhoneState
+from tests.virtual_phone.sandbox import Sandbox
 from tests.virtual_phone.spec import PhoneSpec
 from tests.virtual_phone.sysfs import CURRENT_NOW, SysFiles, temperatures
 
 _FRAME = struct.Struct(">BI")
-_STDOUT, _STDERR, _EXIT = 1, 2, 3
+_STDOUT, _STDERR, _EXIT, _STARTED = 1, 2, 3, 4
 PIECE_BYTES = 32 * 1024
 STAY_ON_SOURCES = {"true": "15", "false": "0", "ac": "1", "usb": "2", "wireless": "4", "dock": "8"}
 
@@ -45,9 +46,12 @@ class Phone:
     state: PhoneState
     body: Body
     sys: SysFiles
+    sandbox: Sandbox
     reboot: Callable[[], None]
     refresh: Callable[[], None]
     """Bring /sys up to date after a change."""
+    advance: Callable[[], None]
+    """Bring the body up to now."""
 
 
 class SystemServer:
@@ -67,6 +71,8 @@ class SystemServer:
             arguments = [await _text(reader) for _ in range(await _number(reader))]
             if arguments[0] == "logcat":
                 code = await self._logcat(arguments[1:], writer)
+            elif arguments[0] == "perfetto":
+                code = await self._perfetto(arguments[1:], reader, writer)
             else:
                 reply = self._answer(arguments)
                 await _print(writer, _STDOUT, reply.out)
@@ -90,6 +96,33 @@ class SystemServer:
             return 0
         async for piece in _log_pieces(log, follow="-d" not in arguments and "-t" not in arguments):
             await _print(writer, _STDOUT, piece)
+        return 0
+
+    async def _perfetto(
+        self, arguments: list[str], reader: StreamReader, writer: StreamWriter
+    ) -> int:
+        # Only phones that are asked to record need the trace format.
+        from tests.virtual_phone import tracing
+
+        phone = self._phone
+        try:
+            request = tracing.parse_request(arguments)
+        except tracing.Refused as refused:
+            await _print(writer, _STDERR, f"{refused}\n")
+            return 1
+        await _print_frame(writer, _STARTED, b"")
+        rails = tracing.Rails(phone.spec.rails, phone.body, phone.sandbox, phone.advance)
+        # One byte: it has been asked to end. None: it was killed, and what it recorded is lost.
+        stopped = asyncio.ensure_future(reader.read(1))
+        trace = await tracing.record(request, rails, stopped)
+        if stopped.done() and not stopped.result():
+            return 1
+        stopped.cancel()
+        if request.out == "-":
+            for start in range(0, len(trace), PIECE_BYTES):
+                await _print_frame(writer, _STDOUT, trace[start : start + PIECE_BYTES])
+        else:
+            tracing.save(phone.sandbox, request.out, trace)
         return 0
 
 
@@ -118,9 +151,12 @@ async def _text(reader: StreamReader) -> str:
 async def _print(writer: StreamWriter, channel: int, text: str) -> None:
     encoded = text.encode()
     for start in range(0, len(encoded), PIECE_BYTES):
-        piece = encoded[start : start + PIECE_BYTES]
-        writer.write(_FRAME.pack(channel, len(piece)) + piece)
-        await writer.drain()
+        await _print_frame(writer, channel, encoded[start : start + PIECE_BYTES])
+
+
+async def _print_frame(writer: StreamWriter, channel: int, piece: bytes) -> None:
+    writer.write(_FRAME.pack(channel, len(piece)) + piece)
+    await writer.drain()
 
 
 # --- properties and settings ---------------------------------------------------------------------
@@ -254,6 +290,19 @@ def _thermalservice(phone: Phone, arguments: list[str]) -> Reply:
     )
 
 
+def _dump_powerstats(phone: Phone, arguments: list[str]) -> Reply:
+    channels = "".join(
+        f"  ChannelId: {number}, ChannelName: {rail},"
+        f" ChannelSubsystem: {'CPU' if 'CPU' in rail else 'Other'}\n"
+        for number, rail in enumerate(phone.spec.rails)
+    )
+    return Reply(
+        "PowerStatsService dumpsys: available PowerEntities\n"
+        f"PowerStatsService dumpsys: available Channels\n{channels}"
+        "PowerStatsService dumpsys: available EnergyConsumers\n"
+    )
+
+
 def _dump_power(phone: Phone, arguments: list[str]) -> Reply:
     on = phone.state.screen_on
     stay = phone.state.settings["global"].get("stay_on_while_plugged_in", "0")
@@ -282,6 +331,7 @@ def _dumpsys(phone: Phone, arguments: list[str]) -> Reply:
         "battery": _battery,
         "cpuinfo": _dump_cpuinfo,
         "power": _dump_power,
+        "powerstats": _dump_powerstats,
         "thermalservice": _thermalservice,
     }
     if arguments in ([], ["-l"]):
