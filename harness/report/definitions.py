@@ -144,6 +144,9 @@ FLAG_WORDS: dict[str, str] = {
 
 # What helps against each reason that takes launches out of the statistics (see docs/validity.md).
 REASON_ADVICE: dict[str, str] = {
+    "failed": "See what happened in the table of launches that do not count.",
+    "interrupted": "Go on with `phonebench run --resume FOLDER`.",
+    "output_mismatch": "Look at the recipe's fidelity on the host, then at the engine.",
     "status_rose": "Let the device cool longer (measure.cooldown_seconds), or work it less.",
     "clock_limited": "Let the device cool longer (measure.cooldown_seconds), or work it less.",
     "clock_moved": "Fix the clocks (device.fixed_performance, or device.governor as root).",
@@ -167,5 +170,8 @@ REASON_ADVICE: dict[str, str] = {
     "gauge_disagrees": "Calibrate the gauge again: `phonebench calibrate DEVICE`.",
     "too_few_readings": "Raise measure.energy_seconds and measure.baseline_seconds.",
     "baseline_moved": "Close what else runs, and let the device settle before measuring.",
+    "recorder_failed": "Look at what records power beside the launch (`phonebench doctor`).",
+    "trace_clock": "Measure again; if it comes back, use another source of power.",
+    "no_idle": "Measure again with a runner of this version.",
     "meter_stopped": "Look at the meter and its cable.",
 }

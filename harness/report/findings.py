@@ -196,8 +196,13 @@ def _not_valid(device: DeviceSummary) -> Iterator[Finding]:
     """Name the cases that lost many launches to what was around them, and the reasons for it."""
     many, keys = [], Counter[str]()
     for case in device.cases:
-        doubtful = case.doubtful_launches()
-        if not doubtful or len(doubtful) <= THRESHOLDS.not_valid * len(case.launches):
+        # A case without any energy has a finding of its own.
+        doubtful = [
+            launch
+            for launch in case.doubtful_launches()
+            if launch.measured_pass != "energy" or case.energy is not None
+        ]
+        if len(doubtful) <= THRESHOLDS.not_valid * len(case.launches):
             continue
         reasons = Counter(reason.key for one in doubtful for reason in one.validity.reasons)
         keys.update(reasons)

@@ -217,7 +217,7 @@ def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = Non
         rss_bytes=done.rss_bytes if done else None,
         pss_bytes=done.pss_bytes if done else None,
         swap_bytes=done.swap_bytes if done else None,
-        growth=growth(record) if record.trace("rss") else None,
+        growth=growth(record) if _is_memory_pass(record) else None,
         energy=energy,
         clock_khz=_mean_clock_khz(record),
         sampling_share=_sampling_share(record),
@@ -258,6 +258,10 @@ def _mean_clock_khz(record: LaunchRecord) -> float | None:
             (start_ns, start), (end_ns, end) = readings[0], readings[last]
             clocks.append((end - start) / ((end_ns - start_ns) * 1e-9))
     return max(clocks, default=None)
+
+
+def _is_memory_pass(record: LaunchRecord) -> bool:
+    return record.header.job is not None and record.header.job.measured_pass == "memory"
 
 
 def _sampling_share(record: LaunchRecord) -> float | None:
