@@ -206,7 +206,7 @@ def _readings(
         case "gauge":
             return _gauge(record, source, whole)
         case "meter":
-            return _meter(record, beside, whole)
+            return _meter(record, beside, whole, source.clock_uncertainty_ns / 1e9)
         case "rails":
             traces = [trace for trace in beside if trace.name.startswith(RAIL)]
             return _counters(record, traces, source, whole, source.clock_uncertainty_ns / 1e9)
@@ -413,13 +413,17 @@ def _between(trace: Trace, begin_ns: int, end_ns: int) -> tuple[npt.NDArray[np.i
     return time_ns[inside], np.asarray(trace.values, dtype=np.float64)[inside]
 
 
-def _meter(record: LaunchRecord, beside: Sequence[Trace], whole: _Phase | None) -> PowerReadings:
+def _meter(
+    record: LaunchRecord, beside: Sequence[Trace], whole: _Phase | None, jitter_seconds: float
+) -> PowerReadings:
     found = next((trace for trace in beside if trace.name == METER_POWER), None)
     power = _series(record, found, METER_POWER)
     _check_cover(record, power, whole, LIMITS.meter_gap_seconds, "meter_stopped")
     if len(power.values) < 2:
         raise _Trouble("too_few_readings", "the meter gave a single reading")
-    return PowerReadings(power.time_ns[:-1], power.time_ns[1:], power.values[1:])
+    return PowerReadings(
+        power.time_ns[:-1], power.time_ns[1:], power.values[1:], jitter_seconds=jitter_seconds
+    )
 
 
 def _counters(
@@ -517,7 +521,10 @@ def _net(
 
 
 def _within(power: PowerReadings, phase: _Phase) -> npt.NDArray[np.bool_]:
-    return (power.begin_ns >= phase.begin_ns) & (power.end_ns <= phase.end_ns)
+    """Tell which readings lie within a phase for sure."""
+    margin_ns = power.jitter_seconds * 1e9
+    begins_within = power.begin_ns >= phase.begin_ns + margin_ns
+    return begins_within & (power.end_ns <= phase.end_ns - margin_ns)
 
 
 def _check_jumps(
@@ -623,8 +630,10 @@ def _widths(
 
     # Both idles may sit on one and the same step: their errors add up.
     idle_steps = (1 - late) * steps(before) + late * steps(after)
+    # A counter's update may be that much older than its reading says, at both ends of a phase.
+    late_seconds = power.jitter_seconds if source.kind in ("rails", "rapl") else 0.0
     jitter = [
-        share * abs(level.watts) * power.jitter_seconds * np.sqrt(2 / 12) / phase.seconds
+        share * abs(level.watts) * late_seconds * np.sqrt(2 / 12) / phase.seconds
         for share, level, phase in zip(shares, levels, phases, strict=True)
     ]
     uncovered = [share * lv.uncovered for share, lv in zip(shares, levels, strict=True)]
