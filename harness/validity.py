@@ -445,7 +445,12 @@ def _not_cooled(seen: _Seen) -> Iterable[Reason]:
 
 
 def _competing_load(seen: _Seen) -> Iterable[Reason]:
-    """Compare what others used of the cores with what the launch left to them."""
+    """Compare what others used of the cores with what the launch left to them.
+
+    They take time, and no memory that would be counted here.
+    """
+    if seen.entry.measured_pass == "memory":
+        return
     record, steady, loop = seen.record, seen.steady, seen.loop
     trace = record.trace("cpu_busy") if record else None
     if record is None or steady is None or steady.counters is None or loop is None or trace is None:

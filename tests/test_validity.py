@@ -251,6 +251,7 @@ def test_others_matter_as_far_as_they_take_cores_from_the_launch(
     assert validity.level == level
     assert keys(validity) == ([] if level == "valid" else ["competing_load"])
     assert judge(make_entry(), record, (), PLAN, ("busy",)).level == "valid"
+    assert judge(make_entry(measured_pass="memory"), record, (), PLAN).level == "valid"
 
 
 @pytest.mark.parametrize(
