@@ -38,6 +38,7 @@ from tests.virtual_phone.sysfs import Answer, SysFiles, Trouble
 
 pytestmark = pytest.mark.slow
 
+UHUBCTL = Path(__file__).parent / "virtual_phone" / "uhubctl"
 SMALL = PhoneSpec(data_bytes=64 * 1024**2, boot_seconds=0.3, boot_completed_seconds=0.3)
 Shell = Callable[[VirtualPhone, str], subprocess.CompletedProcess[bytes]]
 
@@ -543,6 +544,60 @@ def test_a_gauge_refreshes_when_it_is_due_however_late_anybody_looks() -> None:
     for _ in range(4):
         coarse.advance(2.5, 0.0)
     assert fine.gauge == coarse.gauge
+
+
+def test_suspending_does_nothing_where_the_vendor_has_not_built_it(
+    adb: AdbServer, shell: Shell
+) -> None:
+    with VirtualPhone(replace(SMALL, battery=Battery(suspend_works=False))) as phone:
+        phone.plug_in(adb)
+        assert shell(phone, "setprop power.battery_input.suspended true").returncode == 0
+        assert shell(phone, "getprop power.battery_input.suspended").stdout == b"true\n"
+        shell(phone, "sleep 0.6")
+        assert int(shell(phone, f"cat {GAUGE}/current_now").stdout) > 0
+        assert shell(phone, f"cat {GAUGE}/status").stdout == b"Charging\n"
+
+
+def test_wireless_adb_needs_no_cable_and_does_not_charge(adb: AdbServer, shell: Shell) -> None:
+    with VirtualPhone(SMALL) as phone:
+        phone.plug_in(adb, cable=False)
+        await_truth(lambda: int(shell(phone, f"cat {GAUGE}/current_now").stdout) < 0)
+        assert shell(phone, f"cat {GAUGE}/status").stdout == b"Discharging\n"
+        assert b"USB powered: false" in shell(phone, "dumpsys battery").stdout
+        phone.unplug()
+        assert adb.state_of(phone.serial) is None
+        phone.plug_in(adb)
+        await_truth(lambda: shell(phone, f"cat {GAUGE}/status").stdout == b"Charging\n")
+
+
+def test_a_switched_hub_cuts_the_cable_and_jobs_run_on(
+    adb: AdbServer, phone: VirtualPhone, shell: Shell
+) -> None:
+    def uhubctl(*arguments: str) -> str:
+        ran = subprocess.run(
+            [UHUBCTL, *arguments],
+            env={**os.environ, "VIRTUAL_HUB": f"1-1:2={phone.port}"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return ran.stdout
+
+    assert (
+        f"  Port 2: 0503 power highspeed enable connect [18d1:4ee7 Virtual Phone {SMALL.serialno}]"
+        in uhubctl()
+    )
+    shell(phone, COUNT)
+    cut = uhubctl("-l", "1-1", "-p", "2", "-a", "off")
+    assert cut.splitlines()[2:] == [
+        "Sent power off request",
+        "New status for hub 1-1 [2109:2817 VIA Labs, Inc. USB2.0 Hub, USB 2.10, 4 ports, ppps]",
+        "  Port 2: 0000 off",
+    ]
+    adb.await_state(phone.serial, None)
+    assert any("count" in command for command in phone.commands())
+    assert not phone.state()["charging"]
+    uhubctl("-l", "1-1", "-p", "2", "-a", "on")
+    adb.await_state(phone.serial, "device")
+    assert phone.state()["charging"]
 
 
 RAILS = ("S2M_VDD_CPUCL0", "S4M_VDD_CPUCL1", "L15M_VDD_SLC_M")

@@ -56,6 +56,7 @@ class VirtualAdbd:
         self._authorization: str = spec.authorization
         self._listener: asyncio.Server | None = None
         self._absences = 0
+        self._wireless = False
         self._rebooting = False
         self._silences = 0
         self._on_service: list[Fault] = []
@@ -293,16 +294,24 @@ class VirtualAdbd:
         self._drop()
 
     def _strike_unplug(self, fault: Fault) -> Callable[[], None]:
-        if self._body.cable_in:
-            self._body.cable_in = False
-            self._leave()
-            self._drop()
+        self._connect(cable=False, wireless=self._wireless)
         return self._plugged_in_again
 
     def _plugged_in_again(self) -> None:
-        if not self._body.cable_in:
-            self._body.cable_in = True
+        self._connect(cable=True, wireless=self._wireless)
+
+    def _connect(self, cable: bool, wireless: bool) -> None:
+        """Put the cable in or out, and let adb come over the air or not."""
+        before = self._body.cable_in or self._wireless
+        # What has been consumed so far was so with the cable as it was.
+        self._advance()
+        self._body.cable_in, self._wireless = cable, wireless
+        if before and not (cable or wireless):
+            self._leave()
+            self._drop()
+        elif not before and (cable or wireless):
             self._return()
+        self._write_sys()
 
     def _strike_refuse(self, fault: Fault) -> Callable[[], None]:
         self._leave()
@@ -400,10 +409,8 @@ class VirtualAdbd:
                 self.add(Fault(**order["fault"]))
             case "forget":
                 self._forget()
-            case "plug" if order["in"]:
-                self._plugged_in_again()
-            case "plug":
-                self._strike_unplug(Fault("unplug"))
+            case "connect":
+                self._connect(order["cable"], order.get("wireless", self._wireless))
             case "body":
                 for name, value in order["values"].items():
                     setattr(self._body, name, value)
@@ -433,8 +440,9 @@ class VirtualAdbd:
             "skin_celsius": body.skin_celsius,
             "thermal_status": body.thermal_status,
             "charging": body.charging,
+            "wireless": self._wireless,
             "cable_in": body.cable_in,
-            "present": self._body.cable_in and not self._rebooting,
+            "present": (body.cable_in or self._wireless) and not self._rebooting,
             "listening": self._listener is not None,
             "silent": self._silences > 0,
             "boots": self._state.boots,

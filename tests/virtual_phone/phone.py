@@ -89,19 +89,25 @@ class VirtualPhone:
 
     # --- the cable -------------------------------------------------------------------------------
 
-    def plug_in(self, server: AdbServer, state: str = "device") -> str:
-        """Attach the phone to an adb server, and see it there in this state; return its serial."""
+    def plug_in(self, server: AdbServer, state: str = "device", *, cable: bool = True) -> str:
+        """Attach the phone to an adb server, and see it there in this state; return its serial.
+
+        Without a cable adb comes over the air, and nothing charges the phone.
+        """
         self._server = server
-        self.order("plug", **{"in": True})
+        self.order("connect", cable=cable, wireless=not cable)
         if self._cable is None:
             self._cable = Cable(server, self)
         server.await_state(self.serial, state)
         return self.serial
 
     def unplug(self) -> None:
-        """Pull the cable: the server loses the phone, what runs on it runs on."""
+        """Pull the cable, or end the wireless connection: the server loses the phone.
+
+        What runs on the phone runs on.
+        """
         if self._cable is not None and self._server is not None:
-            self.order("plug", **{"in": False})
+            self.order("connect", cable=False, wireless=False)
             self._cable.unplug()
             self._cable = None
 
