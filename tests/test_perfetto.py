@@ -25,10 +25,11 @@ from harness.chosen_launch import ChosenLaunch, find_launch, read_chosen
 from harness.errors import BadRecord, SweepError
 from harness.ledger import LedgerEntry, Sweep, append_entry, read_sweep, write_whole
 from harness.perfetto import make_trace
-from harness.records import Mark, Trace, write_beside
+from harness.records import LaunchRecord, Mark, Trace, read_record, write_beside
 from tests.synthetic import Shape, write_sweep
 
 Event = proto.TrackEvent
+GOLDEN = Path(__file__).parent / "golden"
 PHONEBENCH = [sys.executable, "-m", "harness"]
 HOSTILE = 'a "phone" <script>\U0001f4a5\x00\x1b[31m\ud800'
 SHAPE = Shape(
@@ -268,6 +269,26 @@ def test_an_unknown_mark_ends_a_phase_called_after_it(sweep: Sweep) -> None:
     assert "until novelty_done" in [
         name for name, _, _ in read_trace(make_trace(launch)).slices["phases"]
     ]
+
+
+@pytest.mark.parametrize("name", ["ok", "failed", "refused", "signal"])
+def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
+    sweep: Sweep, name: str
+) -> None:
+    record = read_record(GOLDEN / f"{name}.jsonl")
+    assert isinstance(record, LaunchRecord)
+    read = read_trace(make_trace(replace(choose(sweep, "memory"), record=record)))
+    assert read.slices["launch"]
+    assert len(read.slices["loads and inferences"]) == sum(
+        len(samples.start_ns) for samples in record.samples.values()
+    )
+    for trace in record.traces:
+        assert len(read.counters[trace.name]) == len(trace.values)
+    if record.error is None:
+        return
+    assert read.instants["marks"][-1] == ("error", record.end.time_ns)
+    assert read.notes["error"]["message"] == record.error.message
+    assert f"{record.error.phase}, failed" in [name for name, _, _ in read.slices["phases"]]
 
 
 # --- which launch ---------------------------------------------------------------------------------
