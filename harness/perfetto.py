@@ -127,7 +127,7 @@ def _whole(launch: ChosenLaunch) -> _Slice:
         "power source": entry.power.model_dump(exclude={"probes"}) if entry.power else None,
         "energy": _energy(launch),
         "recorded beside": launch.beside_trouble or None,
-        "error": record.error.model_dump(exclude={"type"}) if record.error else None,
+        "runner error": record.error.model_dump(exclude={"type"}) if record.error else None,
     }
     return _Slice("launch", began, record.end.time_ns, known)
 

@@ -288,6 +288,7 @@ def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
         return
     assert read.instants["marks"][-1] == ("error", record.end.time_ns)
     assert read.notes["error"]["message"] == record.error.message
+    assert read.notes["launch"]["runner error"]["message"] == record.error.message
     assert f"{record.error.phase}, failed" in [name for name, _, _ in read.slices["phases"]]
 
 
