@@ -23,5 +23,5 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   });
 }
 window.addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll(".findings details, .validity details")) folded.open = true;
+  for (const folded of document.querySelectorAll(".findings details")) folded.open = true;
 });
