@@ -13,8 +13,11 @@ SUSTAINABLE = 0.75
 """The part of its highest clock that a core keeps in fixed performance mode."""
 THROTTLED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 """The part of its highest clock that a core may use, by thermal status."""
-BUSY_CORES = 0.25
+BUSY_CORES = 0.2
 """From so many cores' worth of work in a step on, the cores count as busy in it."""
+HOLD_SECONDS = 0.1
+"""How long cores stay fast after work: governors hesitate. It also keeps the clocks of a phone from
+falling when this computer, busy with something else, lets the phone's work wait for a moment."""
 
 
 def limit_khz(core: Core, thermal_status: int, fixed_performance: bool) -> int:
@@ -36,11 +39,13 @@ class Clocks:
         self._cores = spec.cores
         self.limit_khz = [core.max_khz for core in spec.cores]
         self.shown_khz = [core.min_khz for core in spec.cores]
+        self._idle_seconds = HOLD_SECONDS
         self.seconds_at = [dict.fromkeys(steps_khz(core), 0.0) for core in spec.cores]
 
     def advance(self, seconds: float, busy_cores: float, online: Set[int]) -> None:
         """Let time pass in which so many cores' worth of work was done, by all that are online."""
-        busy = busy_cores >= BUSY_CORES
+        self._idle_seconds = 0.0 if busy_cores >= BUSY_CORES else self._idle_seconds + seconds
+        busy = self._idle_seconds < HOLD_SECONDS
         for number in online:
             core = self._cores[number]
             self.shown_khz[number] = self.limit_khz[number] if busy else core.min_khz
