@@ -4,11 +4,13 @@
 """
 
 from tests.virtual_phone.adb_server import AdbServer
-from tests.virtual_phone.faults import Fault, random_fault
+from tests.virtual_phone.faults import RUNNER, Fault, random_fault
 from tests.virtual_phone.phone import VirtualPhone
-from tests.virtual_phone.spec import Battery, Core, PhoneSpec, Thermal
+from tests.virtual_phone.spec import CALM, Battery, Core, PhoneSpec, Thermal
 
 __all__ = [
+    "CALM",
+    "RUNNER",
     "AdbServer",
     "Battery",
     "Core",
