@@ -123,6 +123,7 @@ class Bench:
         pace = Pace(30 / self._scale, 60 / self._scale, 0.1 / self._scale, 5 / self._scale)
         found = calibrate(self._device, self._pack, lambda _: None, self._stop, pace)
         store_calibration(found)
+        time.sleep(1 + 12 / self._scale)  # until the gauge shows that it charges again
 
     def open(self) -> EnergyPass:
         """Choose the source and keep the charger off, as a sweep does."""
@@ -170,8 +171,7 @@ class Bench:
         marks = ("warmup_done", "idle_before_done", "steady_done", "idle_after_done")
         times = [mark.time_ns for name in marks if (mark := record.mark(name))]
         before, block, after = (
-            self._phone.consumed(a, b).mj / ((b - a) / 1e9)
-            for a, b in itertools.pairwise(times)
+            self._phone.consumed(a, b).mj / ((b - a) / 1e9) for a, b in itertools.pairwise(times)
         )
         counters = record.samples["steady"].counters
         assert counters is not None
@@ -201,9 +201,7 @@ def measure(server: AdbServer, kind: Kind, runs: int, scale: float, seed: int) -
     """Run so many launches on one phone; one that is refused is tried again, as a sweep does."""
     tally = Tally()
     with VirtualPhone(kind.spec(scale, seed)) as phone, closing(Stop()) as stop:
-        phone.plug_in(server)
-        if not kind.cable:
-            phone.set_body(cable_in=False)
+        phone.plug_in(server, cable=kind.cable)
         with closing(Bench(phone, scale, stop)) as bench:
             bench.calibrate()
             energy = bench.open()
@@ -263,7 +261,7 @@ def campaign(runs: int, scale: float, seed: int) -> dict[float, list[Tally]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=50, help="of each refresh rate")
-    parser.add_argument("--scale", type=float, default=20.0, help="how much faster than a phone")
+    parser.add_argument("--scale", type=float, default=25.0, help="how much faster than a phone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--unscaled", action="store_true", help="one run of each, in real time")
     options = parser.parse_args()

@@ -45,8 +45,9 @@ class Limits:
     constant_refreshes: int = 10
     # A phone's peaks are two or three times its steady load; five times is a wrong digit.
     jump_factor: float = 5.0
-    # A phone at work does not fall to half of its draw for a moment (this part of a phase) and return.
-    dip_share: float = 0.5
+    # A phone awake does not fall to a tenth of its draw for a moment (this part of a phase) and
+    # return; to a half it may, where the work has to wait.
+    dip_share: float = 0.9
     dip_length: float = 0.2
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
