@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.report import render
 from harness.report.summary import summarise
 from tests.browser import open_page, start_browser
 from tests.conftest import require_tool
-from tests.synthetic import Shape, write_sweep
+from tests.synthetic import GaugeTrouble, Shape, write_sweep
 
 HOSTILE = "\"'><script>window.hit=1</script><img src=x onerror='window.hit=2'>$x_1^2$ {{7*7}} "
 REVERSED = "\u202egnp.exe\u2066 \x00\x07\x1b[31m 📱👩‍🔬 " + "long-name" * 30
@@ -62,7 +63,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shape = Shape(passes=("latency", "memory", "profile"))
+    shape = Shape(passes=("latency", "memory", "energy", "profile"), not_valid_every=5)
     return write_sweep(tmp_path_factory.mktemp("report") / "sweep", shape)
 
 
@@ -79,8 +80,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         device_names=(HOSTILE, REVERSED),
         plan_name=HOSTILE + REVERSED[:60],
         evaluated=("digits", HOSTILE[:78]),
-        passes=("latency", "memory", "profile"),
+        passes=("latency", "memory", "energy", "profile"),
         operator_names=(HOSTILE, REVERSED),
+        gauge_name=HOSTILE + REVERSED,
+        zone_names=(HOSTILE, REVERSED, "skin"),
+        leak_bytes_per_inference=1024.0,
+        not_valid_every=2,
         note=HOSTILE + REVERSED,
         rounds=5,
     )
@@ -138,7 +143,7 @@ def test_the_table_shows_the_numbers_of_the_files(
 
 def test_what_is_missing_is_a_dash_and_says_why(browser: Browser, html: Path) -> None:
     page = open_page(browser, html).page
-    dashes = page.locator("table.cases td", has_text="–").all()
+    dashes = page.locator("table.cases td", has_text=re.compile(r"^\s*–")).all()
     assert dashes
     assert all(cell.get_attribute("title") for cell in dashes)
     words = text_of(page).split()
@@ -226,7 +231,7 @@ def test_it_prints_with_its_doubts_unfolded(browser: Browser, html: Path) -> Non
     page = open_page(browser, html).page
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert "1 of 16; the last: RunnerTimeout" in text_of(page)
+    assert "1 of 19; the last: RunnerTimeout" in text_of(page)
     assert not page.locator("nav").is_visible()
     paper = page.pdf(prefer_css_page_size=True, print_background=True)
     assert paper.startswith(b"%PDF")
@@ -248,12 +253,135 @@ def test_the_dots_of_a_strip_are_the_medians_of_its_launches(
     browser: Browser, html: Path, folder: Path
 ) -> None:
     page = open_page(browser, html).page
-    paths = page.locator("#device-1 .lane path.launch").all()
+    strips = page.locator("#device-1 figure", has_text="Latency of every launch")
+    paths = strips.locator(".lane path.launch").all()
     cases = [case for case in summarise(read_sweep(folder)).devices[0].cases if case.latency_ns]
     assert len(paths) == len(cases)
     for path, case in zip(paths, cases, strict=True):
         dots = (path.get_attribute("d") or "").split("M")[1:]
         assert len(dots) == len(case.of_pass("latency"))
+
+
+def test_launches_that_do_not_count_are_hollow_and_told_in_the_row_of_their_case(
+    browser: Browser, html: Path, folder: Path
+) -> None:
+    page = open_page(browser, html).page
+    case = summarise(read_sweep(folder)).devices[1].cases[0]
+    row = page.locator(f"#device-2 tr[data-case='{case.id}']")
+    summary = row.locator(".validity summary")
+    assert summary.inner_text() == f"{case.valid_launches} of {len(case.launches)}"
+    summary.click()
+    told = row.locator(".validity li").all_inner_texts()
+    first = case.doubtful_launches()[0]
+    assert told[0].startswith(
+        f"Launch {first.index} ({first.measured_pass}): {first.validity.level}"
+    )
+    assert "something else kept 0.6 cores busy" in told[0]
+    strip = (
+        page.locator("#device-2 figure", has_text="Latency of every launch").locator("svg").first
+    )
+    hollow = strip.locator("path.hollow.rim").get_attribute("d") or ""
+    doubtful = [one for one in case.doubtful_launches() if one.measured_pass == "latency"]
+    assert hollow.count("M") == len(doubtful) == 2
+
+
+def test_energies_are_shown_with_interval_power_and_source(
+    browser: Browser, html: Path, folder: Path
+) -> None:
+    page = open_page(browser, html).page
+    case = summarise(read_sweep(folder)).devices[1].cases[0]
+    assert case.energy is not None
+    headings = page.locator("#device-2 table.cases").first.locator("thead th").all_inner_texts()
+    cells = page.locator(f"#device-2 tr[data-case='{case.id}'] > *")
+    cell = cells.nth(headings.index("Energy"))
+    assert float(cell.get_attribute("data-v") or "") == case.energy.joules.median
+    shown = float(cell.inner_text().split(" mJ")[0])
+    assert shown == pytest.approx(case.energy.joules.median * 1e3, rel=0.0051)
+    power = cells.nth(headings.index("Power")).inner_text()
+    assert float(power.split(" W")[0]) == pytest.approx(case.energy.net_watts.median, rel=0.0051)
+    text = text_of(page)
+    assert "fuel gauge (/sys/class/power_supply/battery), calibrated 2025-10-08" in text
+    assert "refresh 1.0 s, quantum 1.0 mA" in text
+    assert "Latency against energy" in text
+
+
+def test_a_launch_is_shown_over_time_on_one_axis_and_its_power_is_the_gauges(
+    browser: Browser, html: Path
+) -> None:
+    page = open_page(browser, html).page
+    figure = page.locator("#device-2 .timeline").first
+    titles = figure.locator(".what b").all_inner_texts()
+    assert titles == ["Latency", "Memory", "Power", "Temperature", "Clocks"]
+    phases = figure.locator("figcaption").inner_text()
+    assert "idle 15.0 s, steady 60.0 s, idle 15.0 s" in phases
+    planes = figure.locator(".plane").all()
+    boxes = [plane.bounding_box() for plane in planes]
+    assert len({(box["x"], box["width"]) for box in boxes if box}) == 1
+    bands = [plane.locator("rect.steady").get_attribute("x") for plane in planes]
+    assert len(set(bands)) == 1
+    power = planes[2].locator("path.line").get_attribute("d") or ""
+    assert 80 <= power.count("M") <= 92  # one a refresh, of 90 s
+
+
+def test_no_more_launches_are_drawn_than_a_page_can_bear(browser: Browser, tmp_path: Path) -> None:
+    shape = Shape(
+        models=("a", "b", "c"), threads=(1, 2, 3, 4), rounds=1, samples=5, passes=("memory",),
+        evaluated=(), device_names=("desk",), troubles=False,
+    )  # fmt: skip
+    page = open_page(
+        browser, render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
+    ).page
+    assert page.locator(".timeline").count() == 40
+    assert "8 cases are left out" in text_of(page)
+    points = page.locator(".timeline path.line").evaluate_all(
+        "paths => paths.map(path => path.getAttribute('d').split(/[MLH]/).length)"
+    )
+    assert max(points) <= 202
+
+
+TROUBLED = {
+    "nothing": "no reading of battery_current",
+    "constant": "all the time, at work as at rest",
+    "other source": "other sources of power are left out",
+    "no idle to tell": "not told from idle",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLED)
+def test_energy_that_cannot_be_believed_or_compared_is_told_not_drawn(
+    browser: Browser, tmp_path: Path, trouble: GaugeTrouble
+) -> None:
+    shape = Shape(
+        models=("digits",), threads=(1,), rounds=3, passes=("latency", "memory", "energy"),
+        gauge_trouble=trouble, troubles=False,
+    )  # fmt: skip
+    page = render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
+    opened = open_page(browser, page)
+    opened.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert opened.complaints == []
+    assert TROUBLED[trouble] in text_of(opened.page)
+
+
+def test_energy_that_was_refused_leaves_a_dash_that_says_why(
+    browser: Browser, tmp_path: Path
+) -> None:
+    shape = Shape(models=("digits",), passes=("latency", "energy"), energy_is_refused=True)
+    folder = write_sweep(tmp_path / "sweep", shape)
+    page = open_page(browser, render([folder], tmp_path / "report.html").path).page
+    cell = page.locator("#device-2 td[title]", has_text="refused").first
+    assert "not calibrated" in (cell.get_attribute("title") or "")
+    assert "Energy was refused: the fuel gauge is not calibrated" in text_of(page)
+
+
+def test_a_case_without_a_valid_launch_is_a_row_with_its_reason(
+    browser: Browser, tmp_path: Path
+) -> None:
+    shape = Shape(models=("digits",), rounds=1, not_valid_every=2, troubles=False)
+    folder = write_sweep(tmp_path / "sweep", shape)
+    page = open_page(browser, render([folder], tmp_path / "report.html").path).page
+    row = page.locator("tr[data-case]").first.inner_text()
+    assert "no valid launch" in row
+    assert "0.6 cores busy" in row or "thermal status rose" in row
 
 
 def test_the_same_sweep_gives_the_same_bytes(folder: Path, html: Path, tmp_path: Path) -> None:
@@ -265,11 +393,12 @@ def test_the_same_sweep_gives_the_same_bytes(folder: Path, html: Path, tmp_path:
     "shape",
     [
         Shape(passes=("memory",)),
+        Shape(passes=("energy",), rounds=1),
         Shape(passes=("profile",)),
         Shape(rounds=1, models=("one",), recipes=("fp32",), threads=(1,), evaluated=()),
         Shape(models=("one",), recipes=("fp32", "fp32-frozen"), launch_noise=0.0, samples=1),
     ],
-    ids=["only memory", "only profile", "one case", "one sample"],
+    ids=["only memory", "only energy", "only profile", "one case", "one sample"],
 )
 def test_sparse_sweeps_render_too(browser: Browser, tmp_path: Path, shape: Shape) -> None:
     page = render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
@@ -303,7 +432,7 @@ def test_latencies_of_very_different_sizes_get_a_logarithmic_axis(
 ) -> None:
     shape = replace(Shape(), two_groups=True, launch_noise=2.0, models=("digits",))
     page = render([write_sweep(tmp_path / "sweep", shape)], tmp_path / "report.html").path
-    assert "logarithmic axis" in text_of(open_page(browser, page).page)
+    assert "axis is logarithmic" in text_of(open_page(browser, page).page)
 
 
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:

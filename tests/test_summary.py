@@ -15,7 +15,7 @@ from harness.energy import Energy
 from harness.ledger import LedgerEntry, PlannedLaunch, Sweep, Validity, read_sweep
 from harness.records import LaunchRecord, read_record
 from harness.report.cases import SweepSummary
-from harness.report.definitions import FLAG_WORDS
+from harness.report.definitions import FLAG_WORDS, REASON_ADVICE
 from harness.report.energies import combine, describe_source, joule_unit
 from harness.report.numbers import (
     bounds,
@@ -28,6 +28,7 @@ from harness.report.numbers import (
 from harness.report.summary import summarise
 from harness.report.verdict import judge
 from harness.stats import Estimate
+from harness.validity import LABELS
 from tests.synthetic import (
     IDLE_WATTS,
     NET_WATTS,
@@ -360,6 +361,10 @@ def test_a_leak_is_stated_an_inference_and_a_steady_memory_is_not(tmp_path: Path
     assert re.fullmatch(r"1\.0\d KB an inference \[[\d., ]+\]", growth_words(case.growth))
     steady = summed(tmp_path / "steady", QUIET).devices[0].cases[0]
     assert steady.growth is None or not steady.growth.grows
+
+
+def test_there_is_advice_on_everything_that_can_speak_against_a_launch() -> None:
+    assert set(LABELS) <= set(REASON_ADVICE)
 
 
 def test_a_source_of_power_is_named_with_what_is_known_of_it() -> None:

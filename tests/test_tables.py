@@ -117,3 +117,44 @@ def test_another_format_is_refused_with_those_that_exist(folder: Path) -> None:
     with pytest.raises(PlanError) as refusal:
         write_table(folder, "cases", "xlsx")
     assert "csv, parquet, md, json" in refusal.value.advice
+
+
+@pytest.fixture(scope="module")
+def energetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shape = Shape(
+        models=("digits",), device_names=("desk", HOSTILE), passes=("latency", "memory", "energy"),
+        gauge_name=HOSTILE, not_valid_every=5, leak_bytes_per_inference=1024.0,
+    )  # fmt: skip
+    return write_sweep(tmp_path_factory.mktemp("energetic") / "sweep", shape)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_energies_and_reasons_survive_csv_whatever_their_names(energetic: Path, table: str) -> None:
+    text = write_table(energetic, table, "csv").decode()
+    assert typed(list(csv.DictReader(io.StringIO(text))), table) == table_rows(energetic, table)
+
+
+def test_a_case_has_its_energy_with_the_source_it_is_of(energetic: Path) -> None:
+    for row in table_rows(energetic, "cases"):
+        if row["status"] != "ok":
+            continue
+        assert row["energy_joules_low"] < row["energy_joules"] < row["energy_joules_high"]
+        assert row["energy_source"] == ("rapl" if row["device"] == "local" else "gauge")
+        assert row["device"] == "local" or HOSTILE in row["energy_source_name"]
+        assert row["memory_grows"] is True
+        assert row["growth_bytes_per_inference"] == pytest.approx(1024, rel=0.05)
+        assert row["launches_valid"] + row["launches_not_valid"] + row["launches_lost"] == 16
+
+
+def test_a_launch_that_does_not_count_keeps_its_numbers_and_says_why(energetic: Path) -> None:
+    rows = table_rows(energetic, "launches")
+    doubtful = [row for row in rows if row["status"] == "ok" and not row["valid"]]
+    assert {row["validity"] for row in doubtful} == {"suspect", "invalid"}
+    assert {key for row in doubtful for key in row["validity_keys"].split()} == {
+        "status_rose",
+        "competing_load",
+    }
+    assert all(row["validity_reasons"] for row in doubtful)
+    timed = [row for row in doubtful if row["pass"] == "latency"]
+    assert all(row["latency_ms"] for row in timed)
+    assert all(row["energy_joules"] for row in doubtful if row["pass"] == "energy")
