@@ -32,7 +32,9 @@ from tests.virtual_phone import (
 )
 from tests.virtual_phone.body import Body, Gauge
 from tests.virtual_phone.clocks import Clocks
+from tests.virtual_phone.faults import RUNNER, ProcessWatch
 from tests.virtual_phone.image import missing_tools
+from tests.virtual_phone.sandbox import PhoneProcess
 from tests.virtual_phone.spec import CALM
 from tests.virtual_phone.sysfs import Answer, SysFiles, Trouble
 
@@ -872,6 +874,27 @@ def test_heat_comes_with_every_second_start_of_a_process_and_goes_again(
             assert len(phone.faults.struck()) == 1 + number // 2
         await_truth(lambda: phone.state()["thermal_status"] == 0)
         assert phone.state()["skin_celsius"] < 39
+
+
+def test_a_runner_is_told_from_those_who_speak_of_it() -> None:
+    pack, job = "/data/local/tmp/phonebench/packs/x", "/data/local/tmp/phonebench/jobs/1/job.json"
+    loaded = f"{pack}/ld-linux-x86-64.so.2 --library-path {pack}/lib {pack}/runner_lite {job} x"
+    others = [
+        f"sh -c setsid {pack}/supervise . -- {loaded}",
+        f"{pack}/supervise . -- {loaded}",
+        f"cat {job}",
+        f"pgrep -f {pack}/runner_lite",
+    ]
+    runners = [loaded, f"{pack}/runner_lite {job} x", f"/system/bin/sh {pack}/runner_lite {job} x"]
+    watch = ProcessWatch(Fault("heat", on_process=RUNNER, times=0))
+    running = [PhoneProcess(10 + n, 1, command, 0.0) for n, command in enumerate(others)]
+    assert not watch.strikes_now([])
+    assert not watch.strikes_now(running)
+    for pid, command in enumerate(runners, 100):
+        started = PhoneProcess(pid, 11, command, 0.0)
+        assert watch.strikes_now([*running, started])
+        assert not watch.strikes_now([*running, started, replace(started, pid=200, parent=pid)])
+    assert not watch.strikes_now(running)
 
 
 def test_heat_lasts_as_long_as_it_is_told(adb: AdbServer, shell: Shell) -> None:

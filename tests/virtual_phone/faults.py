@@ -34,8 +34,8 @@ Kind = Literal[
 ]
 
 
-RUNNER = r"^(\S*qemu\S* )?\S*ld-linux\S* .*runner"
-"""For `on_process`: a runner and its loader, and nobody who only speaks of them."""
+RUNNER = r"^(\S*(qemu-\S*|ld-linux\S*|/sh) )*(--\S+ \S+ )*\S*/runner\w* \S+/job\.json"
+"""For `on_process`: a runner with its loader or shell, and nobody who only speaks of one."""
 
 
 @dataclass(frozen=True)
