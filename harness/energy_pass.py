@@ -20,7 +20,7 @@ from harness.errors import DeviceError, DeviceLost, EnergyRefused, NotSupported,
 from harness.job import Job
 from harness.ledger import DeviceInfo
 from harness.plan import DeviceSettings, Plan
-from harness.power import PowerSource, Recorder
+from harness.power import PowerSource, QueueView, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
@@ -41,16 +41,13 @@ class Phone(Protocol):
     def read_current(self, source: PowerSource) -> float | None:
         """Read the gauge's raw current now."""
 
-    def is_attached(self) -> bool:
-        """Tell whether it can be talked to now."""
-
     def enqueue(
         self, jobs: Sequence[tuple[Job, RuntimePack]], patience_seconds: int, rest_seconds: int
     ) -> None:
         """Leave jobs with it that it starts by itself while it runs on its battery."""
 
-    def count_queued(self) -> int:
-        """Return how many jobs of the queue run or wait."""
+    def look_at_queue(self) -> QueueView | None:
+        """Tell how the queue stands; None if the phone is away."""
 
     def cancel_queue(self) -> None:
         """Forget the jobs that have not begun."""
@@ -307,8 +304,7 @@ class _Absence:
         left = len(self.jobs)
         while left:
             self._send_away(left)
-            self._await_return(left)
-            left = self.phone.count_queued()
+            left = self._await_return(left)
             if left and self.port is None:
                 self.tell(f"{self.phone.info.id}: plugged in too early, {left} launches are left")
 
@@ -324,7 +320,7 @@ class _Absence:
             )
         limit = self.patience.port if self.port is not None else self.patience.unplug
         deadline = time.monotonic() + limit
-        while self.phone.is_attached() and self._is_charging():
+        while (view := self.phone.look_at_queue()) and view.charging and view.left >= left:
             if time.monotonic() > deadline:
                 self.phone.cancel_queue()
                 raise EnergyRefused(
@@ -335,16 +331,15 @@ class _Absence:
                 )
             self._pause()
 
-    def _await_return(self, left: int) -> None:
-        """Wait until the phone can be asked again, and has either finished or been plugged in."""
+    def _await_return(self, left: int) -> int:
+        """Wait until the phone has finished, or is fed again; return how many jobs are left."""
         name, began, told = self.phone.info.id, time.monotonic(), False
         expected = self._seconds(left)
         while True:
-            waited = time.monotonic() - began
-            if self.phone.is_attached():
-                if self.phone.count_queued() == 0 or self._is_charging():
-                    return
-            elif waited > expected and not told:
+            view, waited = self.phone.look_at_queue(), time.monotonic() - began
+            if view is not None and (view.left == 0 or view.charging):
+                return view.left
+            if view is None and waited > expected and not told:
                 told = True
                 if self.port is not None:
                     usb_power.switch(self.port, "on")
@@ -355,9 +350,6 @@ class _Absence:
                     f"{name} did not come back", "Plug it in, then: phonebench run --resume."
                 )
             self._pause()
-
-    def _is_charging(self) -> bool:
-        return self.phone.conditions().charging is not False
 
     def _seconds(self, left: int) -> float:
         """Return how long the last jobs of the queue take, about."""

@@ -7,6 +7,7 @@ how they are calibrated (`calibration.py`), and how watts become joules (`energy
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,6 +71,14 @@ class PowerSource(BaseModel):
     clock_uncertainty_ns: int = 0
     refusal: str = ""
     advice: str = ""
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What a phone with a queue of jobs shows: how many are left, and whether a charger feeds it."""
+
+    left: int
+    charging: bool
 
 
 class Recorder(Protocol):

@@ -18,13 +18,13 @@ from harness.errors import EnergyRefused, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
 from harness.plan import DeviceSettings, Plan, make_plan
-from harness.power import CURRENT, Calibration, PowerSource, Recorder, SourceKind
+from harness.power import CURRENT, Calibration, PowerSource, QueueView, Recorder, SourceKind
 from harness.runtimes import RuntimePack
 from harness.sweep import create_sweep, run_sweep
 from harness.visit import Tools
 from tests.fake_device import FakeDevice
 from tests.made_up_pack import fake_runner_pack, made_up_model
-from tests.phones import SMALL, own_adb_server, plugged_in
+from tests.phones import SMALL, await_truth, own_adb_server, plugged_in
 from tests.test_android import QUICK, opened
 from tests.virtual_phone import AdbServer, VirtualPhone
 from tests.virtual_phone.spec import Battery, PhoneSpec
@@ -93,16 +93,13 @@ class FakePhone(FakeDevice):
     def read_current(self, source: PowerSource) -> float | None:
         return 500_000.0 if self.charges else -120_000.0
 
-    def is_attached(self) -> bool:
-        return True
-
     def enqueue(
         self, jobs: Sequence[tuple[Job, RuntimePack]], patience_seconds: int, rest_seconds: int
     ) -> None:
         raise AssertionError("nothing is to be queued")
 
-    def count_queued(self) -> int:
-        return 0
+    def look_at_queue(self) -> QueueView | None:
+        return None
 
     def cancel_queue(self) -> None:
         pass
@@ -338,4 +335,4 @@ def test_nobody_who_unplugs_it_means_no_energy_and_a_phone_left_as_it_was(
         assert [entry.status for entry in entries] == ["failed"] * 4
         assert all(e.error is not None and "was not unplugged" in e.error.message for e in entries)
         assert scene.phone.altered() == {}
-        assert not [c for c in scene.phone.commands() if "queue" in c]
+        await_truth(lambda: not [c for c in scene.phone.commands() if "queue" in c])

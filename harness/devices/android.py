@@ -53,7 +53,7 @@ from harness.errors import (
 from harness.job import Job, Pass, Probe
 from harness.ledger import Conditions, DeviceInfo
 from harness.plan import DeviceSettings
-from harness.power import PowerSource, Recorder
+from harness.power import PowerSource, QueueView, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 
@@ -380,10 +380,6 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
 
     # --- while no cable feeds it ---------------------------------------------------------------
 
-    def is_attached(self) -> bool:
-        """Tell whether the phone can be talked to now."""
-        return self._adb.state() == "device"
-
     def enqueue(
         self,
         jobs: Sequence[tuple[Job, RuntimePack]],
@@ -407,10 +403,19 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
         ]
         self._shell(queue.make_script(queued, patience_seconds, rest_seconds))
 
-    def count_queued(self) -> int:
-        """Return how many jobs of the queue run or wait for their turn; 0 when it is through."""
-        state, *left = self._shell(queue.LEFT).text.split() or ["ended"]
-        return max(1, len(left)) if state == "runs" else left.count("running")
+    def look_at_queue(self) -> QueueView | None:
+        """Tell how many jobs are left, and whether a charger feeds the phone; None if it is away.
+
+        It is not waited for: that it is away is what is asked.
+        """
+        try:
+            if self._adb.state() != "device":
+                return None
+            guard = scripts.GUARD.replace("@TOKEN@", self._token)
+            answer = self._adb.try_shell(guard + queue.LOOK)
+        except DeviceLost:
+            return None
+        return queue.parse_look(answer.text) if answer.exit_code == 0 else None
 
     def cancel_queue(self) -> None:
         """Forget the jobs that have not begun; one that runs goes on."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.devices.android_facts import parse_battery
 from harness.devices.android_scripts import ALIVE, ROOT
 from harness.devices.android_settings import Change
+from harness.power import QueueView
 
 QUEUE = f"{ROOT}/queue"
 _UNDO = f"{ROOT}/changes/energy-queue.sh"
@@ -91,17 +93,26 @@ _UNDO_SCRIPT = f"""{{ read -r pid < {QUEUE}/pid && grep -q {QUEUE}/run.sh /proc/
   kill $pid; }} 2>/dev/null
 rm -rf {QUEUE}
 """
-# The jobs that wait, or the one that runs; nothing when the queue is through, or was given up.
-LEFT = (
+# Whether the queue runs, a line for each job that waits or runs, and the battery's state.
+LOOK = (
     ALIVE
-    + f"""read -r pid 2>/dev/null < {QUEUE}/pid || exit 0
-grep -q {QUEUE}/run.sh /proc/$pid/cmdline 2>/dev/null && echo runs || echo ended
-for job in {QUEUE}/*/job.json; do [ -e "$job" ] && echo waiting; done
+    + f"""{{ read -r pid < {QUEUE}/pid; grep -q {QUEUE}/run.sh /proc/$pid/cmdline && echo queue; }} 2>/dev/null
+for job in {QUEUE}/*/job.json; do [ -e "$job" ] && echo job; done
 for job in {ROOT}/jobs/*; do ( cd "$job" 2>/dev/null && [ ! -e exit ] && alive ) && echo running; done
-true
+dumpsys battery
 """
 )
 CANCEL = f"[ ! -e {_UNDO} ] || {{ sh {_UNDO}; rm -f {_UNDO}; }}"
+
+
+def parse_look(answer: str) -> QueueView:
+    """Read the answer to LOOK. A queue that has ended leaves what it did not come to for good."""
+    lines = answer.splitlines()
+    running, waiting = lines.count("running"), lines.count("job")
+    # Between two of its jobs a queue has none that runs.
+    left = max(1, running + waiting) if "queue" in lines else running
+    return QueueView(left, charging=parse_battery(answer).charging is not False)
+
 
 _TIMEOUT = "system screen_off_timeout"
 STAY_AWAKE_UNPLUGGED = Change(
