@@ -317,6 +317,7 @@ class _Measuring:
         entry = self._judge(entry, finished, order.plan)
         entry = _keep(folder, replace(finished, entry=entry))
         device.forget(order.key)
+        self._visit = replace(self._visit, known_jobs=self._visit.known_jobs - {order.key})
         return entry
 
     def _cool(self, order: Order) -> tuple[Conditions, float | None]:

@@ -519,6 +519,43 @@ def test_tries_end_and_a_resumed_sweep_makes_no_more_of_them(scene: Scene) -> No
     assert len(scene.device.storage.started) == 3 * LAUNCHES
 
 
+def test_a_launch_that_is_taken_up_and_does_not_count_is_made_again_too(scene: Scene) -> None:
+    def lose(number: int) -> None:
+        raise DeviceLost("the cable was pulled")
+
+    scene.device.on_wait = lose
+    assert not scene.run()
+    later = scene.another_host(climate=lambda n: HOT if n == 2 else CALM)
+    assert later.run()
+    index = scene.launched()[0].index
+    first = [e for e in scene.launched() if e.index == index]
+    assert [(e.attempt, e.status) for e in first] == [(1, "ok"), (2, "ok")]
+    assert [e.validity.level for e in first if e.validity] == ["invalid", "valid"]
+    started = [job.launch for job in scene.device.storage.started]
+    assert len(started) == len(set(started)) == LAUNCHES + 1
+
+
+def test_a_launch_left_on_the_device_after_it_was_judged_is_not_collected_twice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host dies between the ledger's line and the device's forgetting; the retry comes later."""
+    scene.device.climate = lambda n: HOT if n == 2 else CALM
+
+    def die(device: FakeDevice, launch: str) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeDevice, "forget", die)
+        with pytest.raises(Killed):
+            scene.run()
+    ledger = (scene.folder / "ledger.jsonl").read_bytes()
+    assert scene.another_host(climate=lambda n: CALM).run()
+    assert (scene.folder / "ledger.jsonl").read_bytes().startswith(ledger)
+    first = [e for e in scene.launched() if e.index == scene.launched()[0].index]
+    assert [e.validity.level for e in first if e.validity] == ["invalid", "valid"]
+    assert scene.device.storage.jobs == {}
+
+
 def test_a_reason_that_will_not_pass_is_not_tried_again(scene: Scene) -> None:
     scene.device.climate = lambda n: {"battery_percent": 10.0}
     assert scene.run()
