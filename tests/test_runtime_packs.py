@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from harness.errors import RuntimePackError
-from harness.job import Job, Loop, TensorSource
+from harness.job import Channel, Job, Loop, Probe, TensorSource
 from harness.ledger import DeviceInfo
 from harness.records import LaunchRecord, read_record
 from harness.runtimes import RuntimePack, build_phone, pack_for, verify
@@ -26,6 +26,7 @@ from harness.runtimes import build as runtimes_build
 from harness.runtimes.pack import add_pack, content_key, find_packs, read_own
 from harness.runtimes.phone import TORCH_ARM64
 from harness.runtimes.wheels import Wheel, fetch_wheel, wheel_path
+from harness.synthetic_load import SyntheticLoad
 from tests.conftest import missing, require_tool
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +127,32 @@ def test_one_thread_on_arm64_is_one_thread_in_its_matrix_library_too(
     counters = record.samples["steady"].counters
     assert counters is not None
     assert counters.cpu_ns < 1.3 * counters.wall_ns
+
+
+@pytest.mark.slow
+def test_the_known_load_needs_no_library_and_is_sampled_on_arm64_too(tmp_path: Path) -> None:
+    require_tool("aarch64-linux-gnu-g++")
+    qemu = require_tool("qemu-aarch64-static")
+    pack = build_phone("synthetic", "arm64-v8a")
+    assert pack.command == ("runner_synthetic",)
+    assert {"runner_synthetic", "supervise"} <= set(pack.sha256)
+    assert not [name for name in pack.sha256 if name.startswith("lib/")]
+    assert {"phonebench", "glibc", "gcc"} <= {part.name for part in pack.parts}
+    channel = Channel(name="rss", unit="byte", after="VmRSS:", scale=1024)
+    job = Job(
+        launch="a-launch", engine="synthetic", measured_pass="energy", threads=1,
+        model_file=str(SyntheticLoad(allocate_bytes=64 << 20).write(tmp_path / "load.json")),
+        inputs=(TensorSource(shape=(1,)),), warmup=SHORT, steady=SHORT, baseline_seconds=0.2,
+        probes=(Probe(file="/proc/@PID/status", period_seconds=0.01, channels=(channel,)),),
+    )  # fmt: skip
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    record = launch(pack, tmp_path, [qemu])
+    assert record.header.device.machine == "aarch64"
+    trace = record.trace("rss")
+    assert trace is not None
+    assert max(trace.values) - min(trace.values) > 60 << 20
+    assert record.sampling is not None
+    assert record.sampling.failures == ()
 
 
 @pytest.mark.slow
