@@ -657,7 +657,7 @@ def _copy_artifacts(models: tuple[ExportedModel, ...], output: Path) -> None:
 
 def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_json: bool) -> None:
     from harness import devices, runtimes
-    from harness.console import SweepProgress
+    from harness.console import SweepProgress, what_does_not_count
     from harness.ledger import read_sweep
     from harness.sweep import run_sweep
     from harness.visit import Tools
@@ -686,31 +686,12 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             progress.stop()
             _say("stopped; what was measured is kept")
     _finish(read_sweep(folder), report, as_json)
-    not_counted = _what_does_not_count(read_sweep(folder))
+    not_counted = what_does_not_count(read_sweep(folder))
     if not_counted:
         _say(not_counted)
     if not complete:
         _say(_what_is_missing(read_sweep(folder)))
         raise typer.Exit(INCOMPLETE)
-
-
-def _what_does_not_count(sweep: Sweep) -> str:
-    """Say in a line how many launches do not count, and why; "" if all do."""
-    from collections import Counter
-
-    from harness.report.numbers import plural
-    from harness.validity import LABELS
-    from harness.visit import settled_launches
-
-    ended = [e for info in sweep.file.devices for e in settled_launches(sweep, info.id).values()]
-    bad = [e.validity for e in ended if e.validity is not None and e.validity.level != "valid"]
-    if not bad:
-        return ""
-    labels = (LABELS.get(v.reasons[0].key, v.reasons[0].key) for v in bad)
-    reasons = ", ".join(f"{label} {count}" for label, count in Counter(labels).most_common())
-    do = "does" if len(bad) == 1 else "do"
-    launches = plural(len(ended), "launch", "launches")
-    return f"{len(bad)} of {launches} {do} not count: {reasons}"
 
 
 def _what_is_missing(sweep: Sweep) -> str:

@@ -6,6 +6,7 @@ Names of models and devices are printed as they are, never as markup. Not here: 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from types import TracebackType
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
-from harness.ledger import LEVELS, DeviceFinding
+from harness.ledger import LEVELS, DeviceFinding, Sweep
 from harness.plan import Plan
 from harness.report.cases import CaseSummary, SweepSummary
 from harness.report.energies import joule_unit
@@ -227,6 +228,21 @@ def _energy(case: CaseSummary, unit: str, size: float) -> str:
 
 def _latency(latency_ns: Estimate) -> str:
     return f"{milliseconds(latency_ns.median)} {bounds(latency_ns, 1e-6)}".rstrip()
+
+
+def what_does_not_count(sweep: Sweep) -> str:
+    """Say in a line how many launches do not count, and why; "" if all do."""
+    from harness.validity import LABELS
+    from harness.visit import settled_launches
+
+    ended = [e for info in sweep.file.devices for e in settled_launches(sweep, info.id).values()]
+    bad = [e.validity for e in ended if e.validity is not None and e.validity.level != "valid"]
+    if not bad:
+        return ""
+    labels = (LABELS.get(v.reasons[0].key, v.reasons[0].key) for v in bad)
+    reasons = ", ".join(f"{label} {count}" for label, count in Counter(labels).most_common())
+    do = "does" if len(bad) == 1 else "do"
+    return f"{len(bad)} of {plural(len(ended), 'launch', 'launches')} {do} not count: {reasons}"
 
 
 def minutes(seconds: float) -> str:

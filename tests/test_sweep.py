@@ -17,6 +17,8 @@ import pytest
 
 import harness.visit as visit_module
 from harness import cooling
+from harness.console import cooling_words, what_does_not_count
+from harness.cooling import Cooling
 from harness.devices.base import JobStatus
 from harness.errors import (
     BadRecord,
@@ -517,6 +519,24 @@ def test_tries_end_and_a_resumed_sweep_makes_no_more_of_them(scene: Scene) -> No
     assert is_complete(scene.read())
     assert scene.another_host().run()
     assert len(scene.device.storage.started) == 3 * LAUNCHES
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_how_many_launches_do_not_count_is_said_in_a_line(scene: Scene) -> None:
+    scene = remade(scene, "retries = 0")
+    scene.device.climate = lambda n: HOT if n == 2 else {**CALM, "battery_percent": 9 + n}
+    assert scene.run()
+    said = what_does_not_count(scene.read())
+    assert said == "4 of 4 launches do not count: low battery 3, throttled 1"
+    calm = scene.another_host()
+    calm.folder = create_sweep(scene.folder.parent, scene.plan, [device_info()], [])
+    assert calm.run()
+    assert what_does_not_count(calm.read()) == ""
+
+
+def test_the_wait_for_a_device_to_cool_reads_as_people_say_it() -> None:
+    assert cooling_words(Cooling(38.44, 35.0, 0, 40.2)) == "cooling: 38.4 -> 35.0 °C, 40 s"
+    assert cooling_words(Cooling(None, None, 3, 0.0)) == "cooling: thermal status 3, 0 s"
 
 
 def test_a_launch_that_is_taken_up_and_does_not_count_is_made_again_too(scene: Scene) -> None:
