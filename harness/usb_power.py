@@ -26,13 +26,13 @@ class Port:
     number: int
 
 
-def find_port(serial_number: str, devices: Path = USB_DEVICES) -> Port | None:
+def find_port(serial_number: str) -> Port | None:
     """Return the port that a device of this serial number is plugged into; None if none is seen.
 
     The kernel names a device after its way there: 1-4.2 is port 2 of the hub at 1-4, and 1-4 is port 4 of
     bus 1's own hub (Linux, Documentation/driver-api/usb).
     """
-    for file in sorted(devices.glob("*/serial")):
+    for file in sorted(USB_DEVICES.glob("*/serial")):
         name = re.fullmatch(r"(\d+(?:-\d+(?:\.\d+)*)?)[-.](\d+)", file.parent.name)
         if name is not None and _read(file) == serial_number:
             return Port(name[1], int(name[2]))

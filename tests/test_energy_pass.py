@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import usb_power
 from harness.calibration import calibration_path, store_calibration
 from harness.devices.android import AndroidPhone
 from harness.energy_pass import Patience, open_energy_pass
-from harness.errors import EnergyRefused, NotSupported
+from harness.errors import DeviceError, EnergyRefused, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
 from harness.plan import DeviceSettings, Plan, make_plan
@@ -27,8 +29,9 @@ from tests.made_up_pack import fake_runner_pack, made_up_model
 from tests.phones import SMALL, await_truth, own_adb_server, plugged_in
 from tests.test_android import QUICK, opened
 from tests.virtual_phone import AdbServer, VirtualPhone
-from tests.virtual_phone.spec import Battery, PhoneSpec
+from tests.virtual_phone.spec import Battery
 
+VIRTUAL_TOOLS = Path(__file__).parent / "virtual_phone"
 AT_ONCE = Patience(reversal=0.0, unplug=5.0, port=5.0, replug=30.0, poll=0.05)
 CALIBRATION = Calibration(
     fingerprint="f00d",
@@ -271,16 +274,14 @@ class Desk:
         return list(read_sweep(sweep.folder).entries)
 
 
-BY_HAND = plan(charging="by-hand", energy_seconds=0.5, baseline_seconds=0.1, cooldown_seconds=0)
-
-
 @contextmanager
-def desk(adb: AdbServer, folder: Path, spec: PhoneSpec = SMALL) -> Iterator[tuple[Desk, Sweep]]:
-    with plugged_in(adb, spec) as phone:
+def desk(adb: AdbServer, folder: Path, charging: str = "by-hand") -> Iterator[tuple[Desk, Sweep]]:
+    wanted = plan(charging=charging, energy_seconds=0.5, baseline_seconds=0.1, cooldown_seconds=0)
+    with plugged_in(adb) as phone:
         with closing(AndroidPhone(phone.serial, "a test", QUICK)) as device:
             info = device.info
         store_calibration(CALIBRATION.model_copy(update={"fingerprint": info.fingerprint}))
-        sweep = create_sweep(folder / "sweeps", BY_HAND, (info,), ("test",))
+        sweep = create_sweep(folder / "sweeps", wanted, (info,), ("test",))
         yield Desk(folder, phone), read_sweep(sweep)
         calibration_path(info.fingerprint).unlink()
 
@@ -336,3 +337,52 @@ def test_nobody_who_unplugs_it_means_no_energy_and_a_phone_left_as_it_was(
         assert all(e.error is not None and "was not unplugged" in e.error.message for e in entries)
         assert scene.phone.altered() == {}
         await_truth(lambda: not [c for c in scene.phone.commands() if "queue" in c])
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Put a phone of this serial number on port 2 of a hub that uhubctl can switch."""
+
+    def attach(serial_number: str, port: int) -> None:
+        place = tmp_path / "usb" / "1-1.2"
+        place.mkdir(parents=True)
+        (place / "serial").write_text(f"{serial_number}\n")
+        monkeypatch.setattr("harness.usb_power.USB_DEVICES", place.parent)
+        monkeypatch.setenv("VIRTUAL_HUB", f"1-1:2={port}")
+        monkeypatch.setenv("PATH", f"{VIRTUAL_TOOLS}:{os.environ['PATH']}")
+
+    return attach
+
+
+@pytest.mark.slow
+def test_a_hub_switches_the_phone_off_its_charger_and_on_again(
+    adb: AdbServer, tmp_path: Path, hub: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.energy_pass._OVERHEAD_SECONDS", 4.0)
+    with desk(adb, tmp_path, charging="usb-port") as (scene, sweep):
+        hub("VP0001", scene.phone.port)
+        entries = scene.run(sweep)
+        assert [entry.status for entry in entries] == ["ok"] * 4
+        assert scene.told == []
+        assert scene.phone.state()["cable_in"]
+        assert scene.phone.altered() == {}
+
+
+def test_a_port_is_found_by_the_serial_number_of_what_is_plugged_in(
+    hub: Callable[[str, int], None],
+) -> None:
+    hub("ABC123", 1)
+    assert usb_power.find_port("ABC123") == usb_power.Port("1-1", 2)
+    assert usb_power.find_port("another") is None
+
+
+def test_a_hub_that_is_not_there_or_no_uhubctl_is_said(
+    hub: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub("ABC123", 1)
+    port = usb_power.Port("7-7", 1)
+    assert "No compatible devices" in usb_power.explain_unusable(port, "ABC123")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "not installed" in usb_power.explain_unusable(port, "ABC123")
+    with pytest.raises(DeviceError, match="does not switch port 1"):
+        usb_power.switch(port, "off")

@@ -192,13 +192,30 @@ class AndroidPhone:
             case "rails":
                 return power.RailsRecorder(self._shell)
             case "meter":
-                return meter.MeterRecorder(self._read_clock)
+                return meter.MeterRecorder(self.read_clock)
         return None
 
     def read_current(self, source: PowerSource) -> float | None:
         """Read the gauge's raw current now; None if it does not read as a number."""
         script = power.make_reading(source)
         return None if script is None else power.parse_reading(source, self._try(script).text)
+
+    def read_clock(self) -> tuple[int, int]:
+        """Read the phone's CLOCK_MONOTONIC before and after next to nothing.
+
+        No tool of the shell tells that clock: /proc/uptime has another, in hundredths of a second. But
+        the supervisor in every pack notes when what it started began and ended.
+        """
+        folder = f"{ROOT}/clock"
+        answer = self._shell(
+            f"rm -rf {folder}; mkdir -p {folder} && set -- {ROOT}/packs/*/supervise &&\n"
+            f'"$1" {folder} -- /system/bin/sh -c : && cat {folder}/exit; rm -rf {folder}'
+        ).text
+        try:
+            told = JobExit.model_validate_json(answer)
+        except ValueError as error:
+            raise CommandFailed(f"{self.info.id} does not tell its clock: {answer!r}") from error
+        return told.start_ns, told.end_ns
 
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the phone's store, verified there by its hash, unless it is there."""
@@ -352,23 +369,6 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
                 raise NotSupported(
                     f"{self.info.id}: {change.name} cannot be switched on", change.advice
                 )
-
-    def _read_clock(self) -> tuple[int, int]:
-        """Read the phone's CLOCK_MONOTONIC before and after next to nothing.
-
-        No tool of the shell tells that clock: /proc/uptime has another, in hundredths of a second. But
-        the supervisor in every pack notes when what it started began and ended.
-        """
-        folder = f"{ROOT}/clock"
-        answer = self._shell(
-            f"rm -rf {folder}; mkdir -p {folder} && set -- {ROOT}/packs/*/supervise &&\n"
-            f'"$1" {folder} -- /system/bin/sh -c : && cat {folder}/exit; rm -rf {folder}'
-        ).text
-        try:
-            told = JobExit.model_validate_json(answer)
-        except ValueError as error:
-            raise CommandFailed(f"{self.info.id} does not tell its clock: {answer!r}") from error
-        return told.start_ns, told.end_ns
 
     def _poll_script(self, launch: str) -> str:
         return scripts.POLL.replace("@JOB@", f"{ROOT}/jobs/{launch}")

@@ -351,7 +351,7 @@ def parse_reading(source: PowerSource, answer: str) -> float | None:
     if probe is None:
         return None
     after = re.escape(probe.channels[0].after)
-    match = re.search(rf"{after}\s*([+-]?\d+)\b", answer)
+    match = re.search(rf"{after}\s*([+-]?\d+)(?![\w.])", answer)
     return float(match[1]) if match else None
 
 
