@@ -144,6 +144,7 @@ def test_conditions_come_from_battery_thermal_service_and_clocks() -> None:
             battery=BATTERY,
             thermal=THERMAL,
             clocks="691200\n2016000\n",
+            limits="2016000\n2841600\n",
             governor="walt\n",
         ),
         unix=1.5,
@@ -152,6 +153,7 @@ def test_conditions_come_from_battery_thermal_service_and_clocks() -> None:
     assert (found.battery_percent, found.charging, found.thermal_status) == (83, True, 1)
     assert found.temperature_celsius == 38.7
     assert found.clocks_khz == (691200, 2016000)
+    assert found.clock_limits_khz == (2016000, 2841600)
     assert found.memory_available_bytes == 3512340 * 1024
 
 
