@@ -202,8 +202,13 @@ def measure_offset(read_clock: ReadClock) -> ClockOffset:
         first_ns, last_ns = read_clock()
         answered_ns = time.monotonic_ns()
         low, high = max(low, last_ns - answered_ns), min(high, first_ns - asked_ns)
+    if low > high:
+        raise MeterError(
+            "the device's clock, or this computer's, stepped while they were compared",
+            "The launch can be tried again.",
+        )
     uncertainty_ns = math.ceil((high - low) / 2)
-    if not 0 <= uncertainty_ns <= CLOCK_UNCERTAINTY_NS:
+    if uncertainty_ns > CLOCK_UNCERTAINTY_NS:
         raise MeterError(
             f"the device's clock is known to {uncertainty_ns / 1e6:.0f} ms only, and the meter needs "
             f"{CLOCK_UNCERTAINTY_NS / 1e6:.0f} ms",
