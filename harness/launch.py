@@ -41,7 +41,7 @@ _PATIENCE_SECONDS = 120.0
 # A profile needs no more inferences than it takes to average.
 _PROFILE_ITERATIONS = 20
 # The energy pass works for a time, however many inferences that is: the most that a job can ask for.
-_MOST_ITERATIONS = 1_000_000
+_MOST_ITERATIONS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ const char* current_phase();
 // From here on a fatal signal finishes `writer`'s file before it ends the process.
 void install_crash_handlers(RecordWriter& writer);
 
-// From here on a signal just ends the process: what is left is writing the end.
+// From here on a signal just ends the process: what is left is writing the end, or the process is
+// one that only reads probes, and the result is not its own.
 void disarm_crash_handlers();
 
 }  // namespace phonebench

@@ -29,8 +29,10 @@ constexpr std::array<DtypeFacts, 10> kDtypes = {{{"float32", 4},
                                                  {"uint8", 1},
                                                  {"bool", 1}}};
 
-constexpr double kLeastPeriod = 0.001;  // seconds: a sampler must leave time to what it watches
-constexpr int64_t kMostIterations = 1000000;  // sample buffers are allocated for all of them
+constexpr double kLeastPeriod = 0.001;     // seconds: a sampler must leave time to what it watches
+constexpr double kMostSeconds = 1e8;       // three years, far from what nanoseconds in 64 bits hold
+constexpr int64_t kMostSamples = 1000000;  // room is made for all of them
+constexpr int64_t kMostThinned = 1000000000;
 
 [[noreturn]] void refuse(const std::string& key, const std::string& problem) {
   throw Fault("job", "the job's " + key + " " + problem);
@@ -83,6 +85,7 @@ class Fields {
   double seconds(const char* key) {
     const double value = number(key);
     if (value < 0) refuse(name(key), "must not be negative");
+    if (value > kMostSeconds) refuse(name(key), "must be 1e8 at most");
     return value;
   }
 
@@ -159,12 +162,14 @@ std::vector<TensorSource> parse_sources(const Json& list, const std::string& pat
   return sources;
 }
 
-Loop parse_loop(const Json& value, const std::string& path) {
+Loop parse_loop(const Json& value, const std::string& path, Pass measured_pass) {
+  const bool thinned = measured_pass == Pass::kMemory || measured_pass == Pass::kEnergy;
+  const int64_t most = thinned ? kMostThinned : kMostSamples;
   Fields fields(value, path);
   Loop loop;
-  loop.min_iterations = fields.integer("min_iterations", 0, kMostIterations);
+  loop.min_iterations = fields.integer("min_iterations", 0, most);
   loop.min_seconds = fields.seconds("min_seconds");
-  loop.max_iterations = fields.integer("max_iterations", 1, kMostIterations);
+  loop.max_iterations = fields.integer("max_iterations", 1, most);
   loop.max_seconds = fields.seconds("max_seconds");
   fields.done();
   return loop;
@@ -306,8 +311,8 @@ Job parse_job(const std::string& text) {
   }
   job.drop_page_cache = fields.flag("drop_page_cache");
   job.warm_loads = static_cast<int>(fields.integer("warm_loads", 0, 100000));
-  job.warmup = parse_loop(fields.any("warmup"), "warmup");
-  job.steady = parse_loop(fields.any("steady"), "steady");
+  job.warmup = parse_loop(fields.any("warmup"), "warmup", job.measured_pass);
+  job.steady = parse_loop(fields.any("steady"), "steady", job.measured_pass);
   job.delay_seconds = fields.seconds("delay_seconds");
   job.baseline_seconds = fields.seconds("baseline_seconds");
   job.probes = parse_probes(fields.any("probes"));

@@ -598,6 +598,7 @@ def a_probe(**changes: Any) -> dict[str, Any]:
         (changed(affinity=[]), "affinity names no core"),
         (changed(drop_page_cache=1), "drop_page_cache must be true or false"),
         (changed(baseline_seconds=-1), "baseline_seconds must not be negative"),
+        (changed(baseline_seconds=1e300), "baseline_seconds must be 1e8 at most"),
         (changed(probes=[{"file": "x"}]), "probes[0].command is missing"),
         (changed(probes=[a_probe()]), "probes[0] must name either a file or a command"),
         (
