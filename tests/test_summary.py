@@ -16,7 +16,7 @@ from harness.ledger import LedgerEntry, PlannedLaunch, Sweep, Validity, read_swe
 from harness.records import LaunchRecord, read_record
 from harness.report.cases import SweepSummary
 from harness.report.definitions import FLAG_WORDS, REASON_ADVICE
-from harness.report.energies import combine, describe_source, joule_unit
+from harness.report.energies import combine, compare_energies, describe_source, joule_unit
 from harness.report.numbers import (
     bounds,
     growth_words,
@@ -313,6 +313,33 @@ def test_many_launches_do_not_make_the_scale_of_a_gauge_any_surer(tmp_path: Path
     assert isinstance(alone, Energy)
     assert alike.joules.low == pytest.approx(alone.low)
     assert alike.joules.high == pytest.approx(alone.high)
+
+
+def test_the_scale_of_a_gauge_cancels_where_two_cases_share_it(tmp_path: Path) -> None:
+    cases = summed(tmp_path, ENERGY).devices[1].cases
+    unsure = []
+    for case in cases:
+        assert case.energy is not None
+        joules = case.energy.joules
+        wide = 0.5 * joules.median
+        assert joules.low is not None
+        assert joules.high is not None
+        unsure.append(
+            replace(
+                case.energy,
+                shares={"scale": wide},
+                joules=replace(
+                    joules,
+                    low=joules.median - float(np.hypot(wide, joules.median - joules.low)),
+                    high=joules.median + float(np.hypot(wide, joules.high - joules.median)),
+                ),
+            )
+        )
+    ratio = compare_energies(unsure[0], unsure[1]).ratio
+    assert ratio is not None
+    assert ratio.low is not None
+    assert ratio.high is not None
+    assert ratio.high / ratio.low < 1.2
 
 
 @pytest.mark.parametrize(

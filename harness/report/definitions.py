@@ -76,8 +76,9 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     (
         "Energy versus",
         "The energy over that of the model's first recipe, all else equal, on the same device and "
-        "source of power. Its interval adds both cases' relative intervals in quadrature. Energies "
-        "of different sources, of different calibrations, or not told from idle are not compared.",
+        "source of power. Its interval adds both cases' relative intervals in quadrature, but for "
+        "the scale of the gauge, which they share. Energies of different sources, of different "
+        "calibrations, or not told from idle are not compared.",
     ),
     (
         "Power",

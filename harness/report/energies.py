@@ -15,8 +15,8 @@ from statistics import median
 from harness.energy import Energy
 from harness.power import PowerSource
 from harness.report.launches import Launch
-from harness.report.numbers import plural, significant
-from harness.stats import LAUNCHES_FOR_INTERVAL, Estimate, estimate
+from harness.report.numbers import significant
+from harness.stats import LAUNCHES_FOR_INTERVAL, Estimate, difference_is_shown, estimate
 
 SOURCE_WORDS = {
     "rails": "power rails",
@@ -132,42 +132,44 @@ class EnergyRatio:
 
 
 def compare_energies(baseline: CaseEnergy | None, other: CaseEnergy | None) -> EnergyRatio:
-    """Compare two cases of one device. Intervals are added in quadrature, relative to the energies."""
+    """Compare two cases of one device.
+
+    Their intervals add in quadrature, relative to the energies, but for the scale of the gauge: both
+    have the same, and it cancels in the ratio.
+    """
     if baseline is None or other is None:
         return EnergyRatio(None, "the baseline has no energy" if other else "")
     if source_key(baseline.source) != source_key(other.source):
         return EnergyRatio(None, "not comparable: other sources of power, or another calibration")
     if not (baseline.is_above_idle and other.is_above_idle):
         return EnergyRatio(None, "not comparable: one of them is not told from idle")
-    one, two = baseline.joules, other.joules
-    ratio = two.median / one.median
-    below = math.hypot(_relative_low(two), _relative_high(one))
-    above = math.hypot(_relative_high(two), _relative_low(one))
-    few = "range" in (one.basis, two.basis)
+    one, two = _own_widths(baseline), _own_widths(other)
+    ratio = other.joules.median / baseline.joules.median
+    bases = (baseline.joules.basis, other.joules.basis)
     return EnergyRatio(
         Estimate(
             ratio,
-            ratio * math.exp(-below),
-            ratio * math.exp(above),
-            "range" if few else "interval",
-            min(one.launches, two.launches),
+            ratio * math.exp(-math.hypot(two[0], one[1])),
+            ratio * math.exp(math.hypot(two[1], one[0])),
+            "interval" if set(bases) == {"interval"} else "range",
+            min(baseline.joules.launches, other.joules.launches),
         )
     )
 
 
-def _relative_low(energy: Estimate) -> float:
-    return math.log(energy.median / (energy.low or energy.median))
-
-
-def _relative_high(energy: Estimate) -> float:
-    return math.log((energy.high or energy.median) / energy.median)
+def _own_widths(energy: CaseEnergy) -> tuple[float, float]:
+    """Return how far the interval reaches down and up, over the energy, without the scale's part."""
+    joules, scale = energy.joules, energy.shares.get("scale", 0.0)
+    assert joules.low is not None
+    assert joules.high is not None
+    reaches = (joules.median - joules.low, joules.high - joules.median)
+    down, up = (math.sqrt(max(reach**2 - scale**2, 0.0)) / joules.median for reach in reaches)
+    return down, up
 
 
 def ratio_words(ratio: Estimate) -> str:
-    """Say how an energy compares: "2.10× the energy", "48.3% less", or that nothing is shown."""
-    if ratio.basis != "interval" or ratio.low is None or ratio.high is None:
-        return f"{significant(ratio.median)}×"
-    if ratio.low <= 1 <= ratio.high:
+    """Say how an energy compares: "0.483×", or that no difference is shown."""
+    if ratio.basis == "interval" and not difference_is_shown(ratio):
         return "no difference shown"
     return f"{significant(ratio.median)}×"
 
@@ -205,8 +207,8 @@ def joule_unit(joules: Sequence[float]) -> tuple[str, float]:
 
 
 def shares_words(energy: CaseEnergy) -> str:
-    """Say what makes the interval of a launch wide, the widest part first, in percent."""
+    """Say what makes the interval of a launch wide, the widest part first."""
     whole = abs(energy.joules.median)
     parts = sorted(energy.shares.items(), key=lambda part: -part[1])
-    told = [f"{name} ±{100 * half / whole:.1f}%" for name, half in parts if whole and half > 0]
-    return ", ".join(told) or f"from {plural(energy.joules.launches, 'launch', 'launches')}"
+    told = [f"{name} ±{100 * half / whole:.2g}%" for name, half in parts if whole and half > 0]
+    return f"within a launch: {', '.join(told)}" if told else ""

@@ -99,6 +99,7 @@ def _environment(summary: SweepSummary) -> Environment:
         speedup_words=numbers.speedup_words,
         growth_words=numbers.growth_words,
         ratio_words=energies.ratio_words,
+        shares_words=energies.shares_words,
         ratio_colour=_ratio_colour,
         fidelity_words=numbers.fidelity_words,
         fidelity_order=numbers.fidelity_order,

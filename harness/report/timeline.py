@@ -190,8 +190,8 @@ def _latency(axis: _Axis, record: LaunchRecord) -> Panel | None:
     if not len(starts):
         return None
     milliseconds = milliseconds / 1e6
-    # A few slow ones would press all others to the ground: they stand on the upper edge.
-    up = _from_zero(float(np.quantile(milliseconds, 0.98)) * 1.25)
+    # The slow ones would press all others to the ground: they stand on the upper edge.
+    up = _from_zero(float(np.quantile(milliseconds, 0.9)) * 1.5)
     cut = int((milliseconds > up.high).sum())
     kept = _even(len(starts))
     path = "".join(

@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.report.cases import CaseSummary, DeviceSummary
+from harness.report.energies import joule_unit
 from harness.report.numbers import (
     bounds,
     fidelity_words,
     milliseconds,
     percent,
     plural,
+    significant,
     speedup_words,
 )
 from harness.stats import Estimate, difference_is_shown, paired_speedup
@@ -77,6 +79,10 @@ def _qualities(best: CaseSummary, timed: list[CaseSummary]) -> list[str]:
         other = baseline.accuracy if baseline and baseline is not best else None
         beside = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
         words.append(f"accuracy {percent(best.accuracy.top1)}{beside}")
+    if best.energy is not None:
+        unit, size = joule_unit([best.energy.joules.median])
+        joules = f"{significant(best.energy.joules.median / size)} {unit}"
+        words.append(f"{joules} an inference {bounds(best.energy.joules, 1 / size)}".rstrip())
     fidelity = best.device_fidelity or best.host_fidelity
     if fidelity is not None and fidelity.exact:
         words.append("outputs equal to the eager model's")
