@@ -49,6 +49,8 @@ class Limits:
     # return; to a half it may, where the work has to wait.
     dip_share: float = 0.9
     dip_length: float = 0.2
+    # What a reading at the beginning of a phase may keep of the phase before: less does no harm.
+    unsettled_share: float = 0.02
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
     meter_gap_seconds: float = 1.0
@@ -495,9 +497,11 @@ def _net(
     iterations = _iterations(record)
     if iterations < 1:
         raise _Trouble("too_few_readings", "the launch did no inference in its block")
-    before = _level(power, phases[0], "idle before the work", LIMITS.idle_readings)
-    block = _level(power, phases[1], "the work", LIMITS.block_readings)
-    after = _level(power, phases[2], "idle after the work", LIMITS.idle_readings)
+    rest, work, _ = (_median(power, phase) for phase in phases)
+    # Before the first idle there was work, too: the warm-up.
+    before = _level(power, phases[0], work, "idle before the work", LIMITS.idle_readings)
+    block = _level(power, phases[1], rest, "the work", LIMITS.block_readings)
+    after = _level(power, phases[2], work, "idle after the work", LIMITS.idle_readings)
     late = (block.middle_ns - before.middle_ns) / (after.middle_ns - before.middle_ns)
     net = block.watts - (before.watts * (1 - late) + after.watts * late)
     widths = _widths(source, power, phases, (before, block, after), late, net)
@@ -560,8 +564,32 @@ def _is_dip(watts: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(low & (low.mean() < LIMITS.dip_length), dtype=np.bool_)
 
 
-def _level(power: PowerReadings, phase: _Phase, name: str, least: int) -> _Level:
+def _median(power: PowerReadings, phase: _Phase) -> float:
+    watts = power.watts[_within(power, phase)]
+    return float(np.median(watts)) if len(watts) else 0.0
+
+
+def _unsettled(watts: Array, previous: float, least: int, quantum: float) -> int:
+    """Return how many readings at the beginning of a phase still show the phase before.
+
+    A gauge that publishes late, or filters for longer than its period, says at first what was. Such
+    readings lie on the side of the phase before, farther off than the others scatter.
+    """
+    most = max(0, min(len(watts) // 3, len(watts) - least))
+    for count in range(most):
+        later = watts[count + 1 :]
+        level = float(np.median(later))
+        scatter = 1.4826 * float(np.median(np.abs(later - level)))
+        far = max(4 * scatter, 2 * quantum, LIMITS.unsettled_share * abs(previous - level))
+        if (watts[count] - level) * np.sign(previous - level) <= far:
+            return count
+    return most
+
+
+def _level(power: PowerReadings, phase: _Phase, previous: float, name: str, least: int) -> _Level:
     inside = _within(power, phase)
+    first = np.flatnonzero(inside)
+    inside[first[: _unsettled(power.watts[inside], previous, least, power.quantum_watts)]] = False
     watts = power.watts[inside]
     if len(watts) < least:
         raise _Trouble(

@@ -98,6 +98,21 @@ def test_readings_that_saw_both_sides_of_a_change_are_left_out() -> None:
     assert found.idle_after_watts == pytest.approx(0.4, rel=0.01)
 
 
+@pytest.mark.parametrize("late_polls", [2, 4, 8])
+def test_a_gauge_that_publishes_late_is_understood(late_polls: int) -> None:
+    def late(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.full(late_polls, values[0]), values[:-late_polls]])
+
+    load = Load(noise=0.02)
+    watts = load.watts()
+    record = launch(load, Gauge().traces(watts))
+    for name in (CURRENT, VOLTAGE):
+        record = changed(record, name, with_values(late))
+    found = measure_energy(record, (), Gauge().source())
+    assert isinstance(found, Energy)
+    assert found.joules_per_inference == pytest.approx(load.joules(watts), rel=0.005)
+
+
 def test_the_shares_make_up_the_interval() -> None:
     found, _ = measured(Gauge(), Load())
     half = (found.high - found.low) / 2
