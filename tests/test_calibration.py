@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from harness.calibration import (
     Pace,
@@ -21,14 +23,22 @@ from harness.calibration import (
     read_calibration,
     store_calibration,
 )
+from harness.cli import app
+from harness.devices.android import AndroidPhone
 from harness.errors import CalibrationRefused, HarnessError, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.plan import DeviceSettings
 from harness.power import CHARGE, CURRENT, VOLTAGE, Calibration, PowerSource
 from harness.records import LaunchRecord, ProbeFailure
+from harness.runtimes import RuntimePack, pack_for
 from harness.stop import Stop
-from tests.fake_device import FakeDevice
+from harness.synthetic_load import ENGINE
+from tests.fake_device import FakeDevice, device_info
 from tests.made_up_energy import Gauge, Load, as_bytes, launch, without
+from tests.phones import SMALL, own_adb_server
+from tests.virtual_phone import AdbServer, Fault, VirtualPhone
+from tests.virtual_phone.spec import Battery
+from tests.virtual_phone.sysfs import Answer
 
 LOAD = Load(baseline=15.0, block=30.0, noise=0.02)
 GAUGE = Gauge()
@@ -251,6 +261,90 @@ def test_a_run_that_breaks_off_leaves_nothing_on_the_phone() -> None:
     with pytest.raises(HarnessError, match="the cable"):
         calibrated(phone)
     assert phone.jobs() == []
+
+
+# --- the whole, on a virtual phone ---------------------------------------------------------------
+
+GAUGE_SPEC = Battery(gauge_period_seconds=0.1, current_step_ua=1000, current_sign=-1, seed=5)
+VIRTUAL = Pace(idle_seconds=1.5, load_seconds=3.0, poll_seconds=0.02, settle_seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def pack() -> RuntimePack:
+    info = device_info().model_copy(update={"kind": "android", "abi": "x86_64"})
+    return pack_for(ENGINE, info)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[AdbServer]:
+    with own_adb_server() as started:
+        yield started
+
+
+def calibrate_virtual(
+    server: AdbServer,
+    pack: RuntimePack,
+    battery: Battery,
+    *,
+    cable: bool,
+    fault: Fault | None = None,
+) -> Calibration:
+    """Calibrate a virtual phone; whatever comes of it, the phone is left as it was."""
+    with VirtualPhone(replace(SMALL, battery=battery)) as phone, closing(Stop()) as stop:
+        phone.plug_in(server, cable=cable)
+        if fault is not None:
+            phone.faults.add(fault)
+        with closing(AndroidPhone(phone.serial, "test")) as device:
+            try:
+                return calibrate(device, pack, lambda _: None, stop, VIRTUAL)
+            finally:
+                assert phone.altered() == {}
+                assert device.jobs() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cable", [False, True], ids=["over the air", "on a cable"])
+def test_a_virtual_phone_is_understood(server: AdbServer, pack: RuntimePack, cable: bool) -> None:
+    found = calibrate_virtual(server, pack, GAUGE_SPEC, cable=cable)
+    assert (found.sign, found.amperes_per_unit) == (1, 1e-6)
+    assert found.refresh_seconds == pytest.approx(0.1, rel=0.1)
+    assert found.charge_ratio == pytest.approx(1.0, abs=0.1)
+    assert found.suspend_works is (True if cable else None)
+
+
+@pytest.mark.slow
+def test_a_virtual_phone_that_ignores_suspension_is_refused(
+    server: AdbServer, pack: RuntimePack
+) -> None:
+    with pytest.raises(CalibrationRefused, match="charges all the time"):
+        calibrate_virtual(server, pack, replace(GAUGE_SPEC, suspend_works=False), cable=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", ["garbage", "nothing", "denied", "frozen", "gone"])
+def test_a_virtual_gauge_that_does_not_answer_well_is_refused(
+    server: AdbServer, pack: RuntimePack, answer: Answer
+) -> None:
+    # It was well when it was looked for, and is so no more when it is read.
+    fault = Fault("sensor", on_process="runner_synthetic", answer=answer, times=0)
+    with pytest.raises(CalibrationRefused) as refused:
+        calibrate_virtual(server, pack, GAUGE_SPEC, cable=False, fault=fault)
+    assert "gauge" in refused.value.message
+
+
+@pytest.mark.slow
+def test_the_command_keeps_what_it_finds_and_says_it(
+    server: AdbServer, pack: RuntimePack, cache: Path
+) -> None:
+    (cache / "runtimes").symlink_to(pack.folder.parent)
+    with VirtualPhone(replace(SMALL, battery=GAUGE_SPEC)) as phone:
+        phone.plug_in(server, cable=False)
+        result = CliRunner().invoke(app, ["calibrate", phone.serial, "--seconds", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["sign"] == 1
+    assert read_calibration(found["fingerprint"]) is not None
+    assert Path(found["file"]).is_file()
 
 
 # --- where it is kept ----------------------------------------------------------------------------
