@@ -188,16 +188,17 @@ def summary_table(summary: SweepSummary) -> RenderableType:
             table.add_row(*map(Text, _case_cells(case, joules)))
         parts += [table, Text()]
     bad = [case for device in summary.devices for case in device.cases if case.status != "ok"]
-    reasons = dict.fromkeys((case.label, case.status, case.reason, case.advice) for case in bad)
-    parts += [_trouble(*reason) for reason in reasons]
+    troubles: dict[tuple[str, str, str], list[str]] = {}
+    for case in bad:
+        troubles.setdefault((case.status, case.reason, case.advice), []).append(_name(case))
+    parts += [_trouble(_some(names), *trouble) for trouble, names in troubles.items()]
     parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
     return Group(*parts)
 
 
 def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[str, ...]:
     """Return a case's row; `joules` is the unit of energies and its size, if any were measured."""
-    cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
-    name = f"  {case.label} · t{case.case.threads}{cores}"
+    name = f"  {_name(case)}"
     if case.status != "ok":
         return (name, case.status)
     return (
@@ -210,6 +211,18 @@ def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[st
         megabytes(case.peak_bytes.median) if case.peak_bytes else DASH,
         percent(case.accuracy.top1) if case.accuracy else DASH,
     )
+
+
+def _name(case: CaseSummary) -> str:
+    cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
+    return f"{case.label} · t{case.case.threads}{cores}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name a few, and count the others."""
+    different = list(dict.fromkeys(names))
+    more = f" and {plural(len(different) - 3, 'other')}" if len(different) > 3 else ""
+    return ", ".join(different[:3]) + more
 
 
 def _counting(case: CaseSummary) -> str:
