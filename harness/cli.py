@@ -581,7 +581,7 @@ def _begin(
     chosen = make_plan(content, "the plan with these options")
     check_sources(chosen, Path.cwd())
     infos = find_devices(chosen.plan.devices)
-    findings = examine_before(infos)
+    findings = examine_before(infos, chosen)
     refuse_unfit(findings, accepted)
     command = ["phonebench", *sys.argv[1:]]
     return create_sweep(output, chosen, infos, command, accepted, findings)
@@ -592,14 +592,14 @@ def _examine_again(folder: Path, accepted: tuple[str, ...]) -> None:
 
     One that is away is not waited for here: the sweep goes on with the others.
     """
-    from harness.doctor import examine, refuse_unfit
+    from harness.doctor import examine_for, refuse_unfit
     from harness.ledger import read_sweep
     from harness.sweep import note_examination, unfinished_devices
 
     sweep, findings = read_sweep(folder), {}
     for info in unfinished_devices(sweep):
         try:
-            findings[info.id] = examine(info, measure_link=False)
+            findings[info.id] = examine_for(info, sweep.file.plan)
         except DeviceError as error:
             _say(f"{info.id} was not examined: {error.message}")
     refuse_unfit(findings, [*sweep.file.accepted, *accepted])

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from harness import devices
 from harness.devices.base import Attached
 from harness.devices.health import Health, Link
+from harness.energy_pass import find_usable
 from harness.errors import DeviceError, DeviceUnfit, PlanError
 from harness.ledger import LEVELS, DeviceFinding, DeviceInfo, Level
+from harness.plan import Plan
+from harness.power import PowerSource
 
 ACCEPT_ALL = "all"
 
@@ -379,7 +382,9 @@ _PHONES: dict[str, _Judge] = {
 _COMPUTERS: dict[str, _Judge] = {"virtualised": _virtualised, "compiler": _compiler}
 # Of a device that is attached and cannot be asked.
 NOT_READY = "not-ready"
-KEYS = frozenset({*_COMMON, *_PHONES, *_COMPUTERS, NOT_READY})
+# Of a device from which a plan wants energy.
+ENERGY = "energy"
+KEYS = frozenset({*_COMMON, *_PHONES, *_COMPUTERS, NOT_READY, ENERGY})
 
 
 def judge(health: Health) -> tuple[DeviceFinding, ...]:
@@ -396,6 +401,31 @@ def judge(health: Health) -> tuple[DeviceFinding, ...]:
 def examine(info: DeviceInfo, measure_link: bool) -> tuple[DeviceFinding, ...]:
     """Examine a device that is ready. Raises DeviceError if it does not answer."""
     return judge(devices.read_health(info, measure_link))
+
+
+def examine_for(info: DeviceInfo, plan: Plan) -> tuple[DeviceFinding, ...]:
+    """Examine a device for what a plan wants of it, energy too. Raises DeviceError."""
+    found = examine(info, measure_link=False)
+    if "energy" not in plan.measure.passes:
+        return found
+    energy = judge_energy(devices.read_power_sources(info), plan)
+    return tuple(sorted((*found, energy), key=lambda finding: LEVELS.index(finding.level)))
+
+
+def judge_energy(sources: Sequence[PowerSource], plan: Plan) -> DeviceFinding:
+    """Tell whether any source of power that a plan wants can be used on a device."""
+    usable, refused = find_usable(sources, plan)
+    if usable is not None:
+        return DeviceFinding(key=ENERGY, level="ok", found=f"energy comes from: {usable.name}")
+    reasons = "; ".join(f"{source.name}: {source.refusal}" for source in refused)
+    advice = [source.advice for source in refused if source.advice]
+    return DeviceFinding(
+        key=ENERGY,
+        level="serious",
+        found="the plan wants energy, and nothing can measure it"
+        + (f" ({reasons})" if reasons else f" (no {plan.measure.energy_source} here)"),
+        advice="; or: ".join([*advice, "leave energy out of measure.passes"]),
+    )
 
 
 def examine_attached(
@@ -418,15 +448,13 @@ def _not_ready(found: str, advice: str) -> DeviceFinding:
     return DeviceFinding(key=NOT_READY, level="serious", found=found, advice=advice)
 
 
-def examine_before(
-    infos: Sequence[DeviceInfo],
-) -> dict[str, tuple[DeviceFinding, ...]]:
+def examine_before(infos: Sequence[DeviceInfo], plan: Plan) -> dict[str, tuple[DeviceFinding, ...]]:
     """Examine all devices of a run at once, without slowing what is measured elsewhere.
 
     Raises the first DeviceError.
     """
     with ThreadPoolExecutor(max_workers=len(infos) or 1) as pool:
-        found = pool.map(lambda info: examine(info, measure_link=False), infos)
+        found = pool.map(lambda info: examine_for(info, plan), infos)
         return dict(zip((info.id for info in infos), found, strict=True))
 
 

@@ -137,6 +137,19 @@ def make_refusal(device: str, plan: Plan, refused: Sequence[str]) -> EnergyRefus
     )
 
 
+def find_usable(
+    sources: Sequence[PowerSource], plan: Plan
+) -> tuple[PowerSource | None, tuple[PowerSource, ...]]:
+    """Return the best source that a plan wants and that can be used, and those before it that cannot."""
+    refused: list[PowerSource] = []
+    for source in sources:
+        if is_wanted(source, plan):
+            if not source.refusal:
+                return source, tuple(refused)
+            refused.append(source)
+    return None, tuple(refused)
+
+
 def is_wanted(source: PowerSource, plan: Plan) -> bool:
     """Tell whether a plan asks for this source. A meter may feed another phone: it must be named."""
     wanted = plan.measure.energy_source

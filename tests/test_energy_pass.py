@@ -15,8 +15,9 @@ import pytest
 from harness import usb_power
 from harness.calibration import calibration_path, store_calibration
 from harness.devices.android import AndroidPhone
+from harness.doctor import judge_energy, refuse_unfit
 from harness.energy_pass import Patience, open_energy_pass
-from harness.errors import DeviceError, EnergyRefused, NotSupported
+from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
 from harness.plan import DeviceSettings, Plan, make_plan
@@ -154,6 +155,16 @@ def test_a_refusal_names_every_source_with_its_reason_and_its_way_out() -> None:
 
 def test_a_source_that_the_plan_names_and_the_device_lacks_is_refused_by_name() -> None:
     assert '"rapl"' in refuse(FakePhone(sources=(gauge(),)), plan("rapl")).message
+
+
+def test_a_run_that_wants_energy_where_nothing_measures_it_is_refused_before_it_begins() -> None:
+    finding = judge_energy((of_kind("rails", "none"), gauge(None, refusal="raw")), plan())
+    assert (finding.key, finding.level) == ("energy", "serious")
+    assert "the rails: none; gauge: raw" in finding.found
+    with pytest.raises(DeviceUnfit, match="--accept energy"):
+        refuse_unfit({"phone": (finding,)}, ())
+    refuse_unfit({"phone": (finding,)}, ("energy",))
+    assert judge_energy((gauge(),), plan()).level == "ok"
 
 
 # --- the charger ---------------------------------------------------------------------------------

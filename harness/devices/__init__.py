@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness.devices.base import Attached, Device
     from harness.devices.health import Health
     from harness.ledger import DeviceInfo
+    from harness.power import PowerSource
 
 
 @dataclass(frozen=True)
@@ -23,24 +24,32 @@ class Transport:
     """A way to reach devices: list those attached now, open one for use, examine one.
 
     `open_device(id, purpose)` raises DeviceNotFound, or DeviceError if another host holds it.
-    `read_health(id, measure_link)` needs no lock and changes nothing.
+    `read_health(id, measure_link)` and `read_power_sources(id)` need no lock and change nothing.
     """
 
     discover: Callable[[], Sequence[Attached]]
     open_device: Callable[[str, str], Device]
     read_health: Callable[[str, bool], Health]
+    read_power_sources: Callable[[str], Sequence[PowerSource]]
 
 
 def _local() -> Transport:
     from harness.devices import local, local_health
 
-    return Transport(local.discover, local.open_device, local_health.read_health)
+    return Transport(
+        local.discover, local.open_device, local_health.read_health, local.read_power_sources
+    )
 
 
 def _android() -> Transport:
     from harness.devices import android, android_health
 
-    return Transport(android.discover, android.open_device, android_health.read_health)
+    return Transport(
+        android.discover,
+        android.open_device,
+        android_health.read_health,
+        android.read_power_sources,
+    )
 
 
 TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": _local, "android": _android}
@@ -114,3 +123,8 @@ def open_device(info: DeviceInfo, purpose: str) -> Device:
 def read_health(info: DeviceInfo, measure_link: bool) -> Health:
     """Examine a device; with `measure_link`, also how fast files reach it."""
     return TRANSPORTS[info.kind]().read_health(info.id, measure_link)
+
+
+def read_power_sources(info: DeviceInfo) -> Sequence[PowerSource]:
+    """Return a device's sources of power, the best first; those that cannot be used say why."""
+    return TRANSPORTS[info.kind]().read_power_sources(info.id)

@@ -115,6 +115,13 @@ def open_device(serial: str, purpose: str) -> AndroidPhone:
     return AndroidPhone(serial, purpose)
 
 
+def read_power_sources(serial: str) -> Sequence[PowerSource]:
+    """Return a phone's sources of power, without its lock."""
+    answer = Adb(serial).shell(facts.ask({**facts.IDENTITY, **power.ASK}) + "\ntrue").text
+    info, _ = facts.describe(serial, answer)
+    return _describe_sources(answer, info)
+
+
 class AndroidPhone:
     """One phone, held by this harness until `close`.
 
@@ -182,9 +189,7 @@ class AndroidPhone:
     def power_sources(self) -> Sequence[PowerSource]:
         """Return the phone's rails and its fuel gauge, as they are now, and an external meter."""
         answer = self._shell(facts.ask(power.ASK) + "\ntrue").text
-        calibration = read_calibration(self.info.fingerprint)
-        found = power.describe_sources(facts.sections(answer), calibration, self.info.id)
-        return (*found, meter.describe_source())
+        return _describe_sources(answer, self.info)
 
     def recorder(self, source: PowerSource) -> Recorder | None:
         """Return what records rails or a meter; None for the gauge, which the runner reads."""
@@ -608,6 +613,12 @@ def find_holder(adb: Adb) -> str | None:
 
 def _identify(serial: str, answer: Output) -> tuple[DeviceInfo, tuple[facts.Core, ...]]:
     return facts.describe(serial, answer.text)
+
+
+def _describe_sources(answer: str, info: DeviceInfo) -> tuple[PowerSource, ...]:
+    calibration = read_calibration(info.fingerprint)
+    found = power.describe_sources(facts.sections(answer), calibration, info.id)
+    return (*found, meter.describe_source())
 
 
 def _explain_state(state: str) -> str:

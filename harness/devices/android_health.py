@@ -36,7 +36,7 @@ _SAMPLE_SECONDS = 0.5
 
 # Every program that the scripts of `android.py` and the runner's supervisor start.
 TOOLS = (
-    "cat", "chmod", "date", "df", "du", "getprop", "ls", "mkdir", "mv", "rm", "rmdir",
+    "cat", "chmod", "date", "df", "du", "getprop", "grep", "ls", "mkdir", "mv", "rm", "rmdir",
     "setsid", "sha256sum", "sleep", "stat", "sync", "tail", "touch",
 )  # fmt: skip
 

@@ -53,6 +53,11 @@ def open_device(device: str, purpose: str) -> LocalDevice:
     return LocalDevice(_folder(), purpose)
 
 
+def read_power_sources(device: str) -> Sequence[PowerSource]:  # noqa: ARG001 - there is one
+    """Return this computer's source of power."""
+    return local_power.describe_sources()
+
+
 def lock_path() -> Path:
     """Return the file that is locked while a harness measures here."""
     return _folder() / "lock"
