@@ -48,7 +48,7 @@ HEAT_REASONS = {"status_rose", "clock_limited", "clock_moved", "core_offline", "
 PHONE = replace(SMALL, thermal=replace(CALM, time_constant_seconds=0.1))
 RUNNER = r"^\S*runner_synthetic "  # needs no loader; not supervise, which names it too
 HEAT = Fault(
-    "heat", celsius=18.0, seconds=1.5, on_process=RUNNER, delay_seconds=0.15, every=2, times=0
+    "heat", celsius=18.0, seconds=1.0, on_process=RUNNER, delay_seconds=0.15, every=2, times=0
 )
 
 

@@ -27,9 +27,10 @@ class Limits:
 
     # A comparison calls no difference below 3%: what a clock may fall without being able to make one.
     clock_fall: float = 0.03
-    # time_in_state counts ticks of 10 ms: over a warm-up of 0.2 s a clock is known to 5%, and two
-    # are compared.
+    # The steps of a phone's clock lie 5 to 15% apart: one step down for a part of the loop is usual.
     mean_clock_fall: float = 0.10
+    # What time_in_state counts in: a mean clock over a warm-up of 0.2 s is known to 5%.
+    tick_seconds: float = 0.01
     # A single reading of a clock catches the governor at any of its steps, which lie 5 to 15% apart.
     clock_reading_fall: float = 0.20
     # The skin of a phone follows its surroundings within a degree or two; a computer's sensor sits
@@ -314,29 +315,40 @@ def _clock_moved(seen: _Seen) -> Iterable[Reason]:
     """
     if seen.loop is None or seen.plan.measure.delay_seconds > 0:
         return
-    for read, limit in (
-        (_mean_clocks, LIMITS.mean_clock_fall),
-        (_read_clocks, LIMITS.clock_reading_fall),
-    ):
-        clocks = read(seen)
-        if clocks is None:
-            continue
-        early, late = clocks
-        if late < early * (1 - limit):
-            text = f"the clock fell from {_mhz(early)} to {_mhz(late)} MHz while it was measured"
-            yield _invalid("clock_moved", text, passing=True)
+    clocks = _mean_clocks(seen) or _read_clocks(seen)
+    if clocks is None:
         return
+    early, late, limit = clocks
+    if late < early * (1 - limit):
+        text = f"the clock fell from {_mhz(early)} to {_mhz(late)} MHz while it was measured"
+        yield _invalid("clock_moved", text, passing=True)
 
 
-def _mean_clocks(seen: _Seen) -> tuple[float, float] | None:
-    """Return early and late mean clocks in kHz, by time_in_state; None if it is not known."""
+def _mean_clocks(seen: _Seen) -> tuple[float, float, float] | None:
+    """Return early and late mean clocks in kHz, by time_in_state, and what fall is too much.
+
+    None if they are not known. The shorter a span, the less is known of its mean; none is above the
+    core's highest clock.
+    """
     spans = _spans(seen)
     traces = _used_cores(seen, "_cycles")
     if spans is None or not traces:
         return None
-    means = [[_slope(trace, begin, end) for trace in traces] for begin, end in spans]
+    means = [[_mean_clock(seen, trace, *span) for trace in traces] for span in spans]
     known = [[mean for mean in span if mean is not None] for span in means]
-    return (max(known[0]), max(known[1])) if all(known) else None
+    if not all(known):
+        return None
+    unsure = sum(LIMITS.tick_seconds * 1e9 / max(1, end - begin) for begin, end in spans)
+    return max(known[0]), max(known[1]), LIMITS.mean_clock_fall + unsure
+
+
+def _mean_clock(seen: _Seen, cycles: Trace, begin_ns: int, end_ns: int) -> float | None:
+    mean = _slope(cycles, begin_ns, end_ns)
+    name = cycles.name.removesuffix("_cycles") + "_clock_limit"
+    limit = seen.record.trace(name) if seen.record else None
+    if mean is None or limit is None or not limit.values:
+        return mean
+    return min(mean, max(limit.values))
 
 
 def _spans(seen: _Seen) -> tuple[tuple[int, int], tuple[int, int]] | None:
@@ -369,8 +381,10 @@ def _slope(trace: Trace, begin_ns: int, end_ns: int) -> float | None:
     return (trace.values[last] - trace.values[first]) / seconds if seconds > 0 else None
 
 
-def _read_clocks(seen: _Seen) -> tuple[float, float] | None:
-    """Return the highest clock in kHz as it was read when the loop began, and when it ended."""
+def _read_clocks(seen: _Seen) -> tuple[float, float, float] | None:
+    """Return the highest clock in kHz as it was read when the loop began and when it ended, and what
+    fall is too much.
+    """
     assert seen.loop is not None
     begin, end = seen.loop[0].time_ns, seen.loop[1].time_ns
     if seen.entry.measured_pass == "energy":  # it began idle, at any clock
@@ -379,7 +393,8 @@ def _read_clocks(seen: _Seen) -> tuple[float, float] | None:
     known = [(early, late) for early, late in pairs if early is not None and late is not None]
     if not known:
         return None
-    return max(early for early, _ in known), max(late for _, late in known)
+    early, late = max(early for early, _ in known), max(late for _, late in known)
+    return early, late, LIMITS.clock_reading_fall
 
 
 def _at(trace: Trace, time_ns: int) -> float | None:
