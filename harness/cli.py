@@ -700,9 +700,9 @@ def _what_is_missing(sweep: Sweep) -> str:
 
     unfinished = count_unfinished(sweep)
     if unfinished:
-        launches = plural(unfinished, "launch has", "launches have")
+        launches = plural(unfinished, "launch is", "launches are")
         return (
-            f"the run is incomplete: {launches} no result yet; go on with: "
+            f"the run is incomplete: {launches} not done yet; go on with: "
             f"phonebench run --resume {sweep.folder}"
         )
     return "all launches ended, and some of them failed (above, and in the report)"

@@ -193,7 +193,7 @@ def unfinished_devices(sweep: Sweep) -> list[DeviceInfo]:
 
 
 def count_unfinished(sweep: Sweep) -> int:
-    """Count the launches that a resumed sweep would run: they have no end, or were interrupted."""
+    """Count the launches that a resumed sweep would run: without an end, or with tries left."""
     if not sweep.models:
         return sum(map(len, sweep.file.schedule.values()))
     return sum(
