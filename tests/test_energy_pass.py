@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import threading
 import time
@@ -16,14 +18,18 @@ from harness import usb_power
 from harness.calibration import calibration_path, store_calibration
 from harness.devices.android import AndroidPhone
 from harness.doctor import judge_energy, refuse_unfit
-from harness.energy_pass import Patience, open_energy_pass
+from harness.energy import Energy, measure_energy
+from harness.energy_pass import Patience, open_energy_pass, run_detached
 from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
-from harness.job import Channel, Job, Probe
+from harness.job import Channel, Job, Loop, Probe, TensorSource
 from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
 from harness.plan import DeviceSettings, Plan, make_plan
 from harness.power import CURRENT, Calibration, PowerSource, QueueView, Recorder, SourceKind
-from harness.runtimes import RuntimePack
+from harness.records import LaunchRecord, Trace, parse_record
+from harness.runtimes import RuntimePack, pack_for
+from harness.stop import Stop
 from harness.sweep import create_sweep, run_sweep
+from harness.synthetic_load import ENGINE, SyntheticLoad
 from harness.visit import Tools
 from tests.fake_device import FakeDevice
 from tests.made_up_pack import fake_runner_pack, made_up_model
@@ -267,8 +273,10 @@ class Desk:
     phone: VirtualPhone
     told: list[str] = field(default_factory=list)
     on_told: Callable[[str], None] = lambda text: None
+    tell_at_once: Callable[[str], None] = lambda text: None
 
     def tell(self, text: str) -> None:
+        self.tell_at_once(text)
         self.told.append(text)
         threading.Thread(target=self.on_told, args=(text,), daemon=True).start()
 
@@ -338,6 +346,30 @@ def test_a_phone_that_is_plugged_in_too_early_is_sent_away_again_for_the_rest(
 
 
 @pytest.mark.slow
+def test_a_host_that_ends_meanwhile_loses_nothing_that_the_phone_did(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        """Stands for the end of a host."""
+
+    with desk(adb, tmp_path) as (scene, sweep):
+
+        def unplug_and_die(text: str) -> None:
+            scene.phone.unplug()
+            raise Killed
+
+        first = replace(scene, tell_at_once=unplug_and_die)
+        with pytest.raises(Killed):
+            first.run(sweep)
+        await_truth(lambda: not [c for c in scene.phone.commands() if "queue" in c], 40.0)
+        scene.phone.plug_in(adb)
+        entries = scene.run(sweep)
+        assert [(entry.status, entry.attempt) for entry in entries] == [("ok", 1)] * 4
+        assert scene.told == []
+        assert scene.phone.altered() == {}
+
+
+@pytest.mark.slow
 def test_nobody_who_unplugs_it_means_no_energy_and_a_phone_left_as_it_was(
     adb: AdbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,3 +429,85 @@ def test_a_hub_that_is_not_there_or_no_uhubctl_is_said(
     assert "not installed" in usb_power.explain_unusable(port, "ABC123")
     with pytest.raises(DeviceError, match="does not switch port 1"):
         usb_power.switch(port, "off")
+
+
+# --- the whole path, with a known load and a phone that knows what it consumed --------------------
+
+
+def known_load(device: AndroidPhone, source: PowerSource, folder: Path) -> tuple[Job, RuntimePack]:
+    """Bring a load to a phone, and return the job that measures what it consumes."""
+    pack = pack_for(ENGINE, device.info)
+    device.install(pack)
+    path = SyntheticLoad(work=5_000_000).write(folder / "load.json")
+    loop = Loop(min_iterations=1, min_seconds=0.1, max_iterations=1_000_000, max_seconds=0.1)
+    job = Job(
+        launch=f"known-load-{time.monotonic_ns()}",
+        engine=ENGINE,
+        measured_pass="energy",
+        model_file=device.stage(path, hashlib.sha256(path.read_bytes()).hexdigest()),
+        threads=1,
+        inputs=(TensorSource(shape=(1,)),),
+        warm_loads=0,
+        warmup=loop,
+        steady=loop.model_copy(update={"min_seconds": 6.0, "max_seconds": 6.0}),
+        baseline_seconds=3.0,
+        probes=source.probes,
+    )
+    return job, pack
+
+
+def compare_with_truth(
+    phone: VirtualPhone,
+    device: AndroidPhone,
+    job: Job,
+    beside: Sequence[Trace],
+    source: PowerSource,
+) -> None:
+    """Hold the energy of a launch against what the phone knows that it consumed."""
+    record = parse_record(device.fetch(job.launch).record or b"", job.launch)
+    assert isinstance(record, LaunchRecord)
+    energy = measure_energy(record, beside, source)
+    assert isinstance(energy, Energy), energy
+    names = ("warmup_done", "idle_before_done", "steady_done", "idle_after_done")
+    times = [mark.time_ns for name in names if (mark := record.mark(name)) is not None]
+    before, block, after = (
+        phone.consumed(a, b).mj / (b - a) * 1e6 for a, b in itertools.pairwise(times)
+    )
+    truth = (block - (before + after) / 2) * energy.seconds / energy.iterations
+    assert energy.joules_per_inference == pytest.approx(truth, rel=0.1)
+
+
+@pytest.mark.slow
+def test_rails_tell_what_a_load_consumed_while_the_phone_charges(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    spec = replace(SMALL, rails=("S2M_VDD_CPUCL0", "L15M_VDD_SLC_M"))
+    with plugged_in(adb, spec) as phone, opened(phone) as device, closing(Stop()) as stop:
+        energy = open_energy_pass(device, plan(), lambda text: None)
+        job, pack = known_load(device, energy.source, tmp_path)
+        assert energy.recorder is not None
+        energy.recorder.start()
+        device.start(job, pack)
+        device.wait(job.launch, 60, stop)
+        beside = energy.recorder.stop()
+        compare_with_truth(phone, device, job, beside, energy.source)
+
+
+@pytest.mark.slow
+def test_a_launch_on_an_unplugged_phone_tells_what_it_consumed(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    wanted = plan(charging="by-hand", cooldown_seconds=0)
+    with plugged_in(adb) as phone, opened(phone) as device, calibrated(device):
+        energy = open_energy_pass(device, wanted, lambda text: None)
+        jobs = [known_load(device, energy.source, tmp_path)]
+
+        def person(text: str) -> None:
+            phone.unplug()
+            threading.Timer(25.0, phone.plug_in, (adb,)).start()
+
+        with closing(Stop()) as stop:
+            run_detached(device, energy, jobs, wanted, person, stop)
+        compare_with_truth(phone, device, jobs[0][0], (), energy.source)
+        device.restore()
+        assert phone.altered() == {}

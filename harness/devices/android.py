@@ -411,16 +411,18 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
     def look_at_queue(self) -> QueueView | None:
         """Tell how many jobs are left, and whether a charger feeds the phone; None if it is away.
 
-        It is not waited for: that it is away is what is asked.
+        It is not waited for then, by nothing that is asked of it, until it is seen here again.
         """
         try:
-            if self._adb.state() != "device":
-                return None
-            guard = scripts.GUARD.replace("@TOKEN@", self._token)
-            answer = self._adb.try_shell(guard + queue.LOOK)
+            if self._adb.state() == "device":
+                guard = scripts.GUARD.replace("@TOKEN@", self._token)
+                answer = self._adb.try_shell(guard + queue.LOOK)
+                self._given_up = False
+                return queue.parse_look(answer.text) if answer.exit_code == 0 else None
         except DeviceLost:
-            return None
-        return queue.parse_look(answer.text) if answer.exit_code == 0 else None
+            pass
+        self._given_up = True
+        return None
 
     def cancel_queue(self) -> None:
         """Forget the jobs that have not begun; one that runs goes on."""
