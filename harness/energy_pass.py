@@ -165,6 +165,9 @@ _METER_AND_CABLE = (
 )
 
 
+_READING_TRIES, _READING_PAUSE_SECONDS = 3, 0.3
+
+
 # --- keeping the charger off ---------------------------------------------------------------------
 
 
@@ -220,11 +223,20 @@ def _is_on_battery(device: Device, source: PowerSource) -> bool:
 
 
 def _read_amperes(phone: Phone, source: PowerSource) -> float | None:
-    """Return the current drawn from the battery, in amperes; below zero it charges."""
-    raw, calibration = phone.read_current(source), source.calibration
-    if raw is None or calibration is None:
+    """Return the current drawn from the battery, in amperes; below zero it charges.
+
+    A gauge that does not answer with a number is asked again; None if it never does.
+    """
+    calibration = source.calibration
+    if calibration is None:
         return None
-    return raw * calibration.sign * calibration.amperes_per_unit
+    for attempt in range(_READING_TRIES):
+        if attempt:
+            time.sleep(_READING_PAUSE_SECONDS)
+        raw = phone.read_current(source)
+        if raw is not None:
+            return raw * calibration.sign * calibration.amperes_per_unit
+    return None
 
 
 def _suspend(
@@ -241,12 +253,14 @@ def _suspend(
         raise _Unavailable(f"its charging cannot be suspended ({error.message})") from error
     refresh = calibration.refresh_seconds if calibration is not None else 0.0
     deadline = time.monotonic() + max(patience.reversal, 3 * refresh)
+    amperes = None
     while time.monotonic() < deadline:
         amperes = _read_amperes(phone, source)
         if amperes is not None and amperes > 0:
             return
         time.sleep(min(patience.poll, 0.2))
-    raise _Unavailable("it accepts being told to suspend that, and its current does not turn round")
+    seen = "cannot be read" if amperes is None else "does not turn round"
+    raise _Unavailable(f"it accepts being told to suspend that, and its current {seen}")
 
 
 def _find_port(phone: Phone) -> usb_power.Port:

@@ -82,6 +82,7 @@ class FakePhone(FakeDevice):
     sources: tuple[PowerSource, ...] = ()
     charges: bool = True
     suspend: str = "works"
+    gauge_answers: bool = True
     applied: list[DeviceSettings] = field(default_factory=list)
 
     def power_sources(self) -> Sequence[PowerSource]:
@@ -101,6 +102,8 @@ class FakePhone(FakeDevice):
             self.charges = False
 
     def read_current(self, source: PowerSource) -> float | None:
+        if not self.gauge_answers:
+            return None
         return 500_000.0 if self.charges else -120_000.0
 
     def enqueue(
@@ -192,6 +195,11 @@ def test_suspended_charging_is_believed_when_the_current_has_turned_round() -> N
 def test_charging_that_goes_on_in_spite_of_it_is_no_suspension(suspend: str, words: str) -> None:
     device = FakePhone(sources=(gauge(),), suspend=suspend)
     assert words in refuse(device, plan(charging="suspend")).message
+
+
+def test_a_gauge_that_stops_answering_proves_no_suspension() -> None:
+    device = FakePhone(sources=(gauge(),), gauge_answers=False)
+    assert "current cannot be read" in refuse(device, plan(charging="suspend")).message
 
 
 def test_a_calibration_that_found_suspension_to_be_ignored_is_believed() -> None:
