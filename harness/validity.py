@@ -104,10 +104,10 @@ LABELS = {
 _PASSING_TROUBLE = {"gauge_gaps", "gauge_jump", "baseline_moved", "meter_stopped"}
 # Findings of the examination (`doctor.py`) that the user may accept, and what they then excuse.
 _EXCUSES = {
-    "battery-low": "low_battery",
-    "battery-charging": "charging",
-    "busy": "competing_load",
-    "cores-offline": "core_offline",
+    "battery-low": {"low_battery"},
+    "battery-charging": {"charging"},
+    "busy": {"competing_load", "involuntary_switches"},
+    "cores-offline": {"core_offline"},
 }
 _ACCEPT_ALL = "all"
 
@@ -151,8 +151,8 @@ def judge(
     device when the sweep began.
     """
     seen = _Seen(entry, record, beside, plan, baseline)
-    excused = set(_EXCUSES.values()) if _ACCEPT_ALL in accepted else set()
-    excused |= {_EXCUSES[key] for key in accepted if key in _EXCUSES}
+    findings = _EXCUSES if _ACCEPT_ALL in accepted else set(accepted) & _EXCUSES.keys()
+    excused = set().union(*(_EXCUSES[finding] for finding in findings))
     reasons: dict[str, Reason] = {}
     for question in _QUESTIONS:
         for reason in question(seen):

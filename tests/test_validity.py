@@ -282,6 +282,7 @@ def test_switches_matter_where_they_hit_many_inferences(
     validity = judge(make_entry(), record, (), PLAN)
     assert validity.level == level
     assert keys(validity) == ([] if level == "valid" else ["involuntary_switches"])
+    assert judge(make_entry(), record, (), PLAN, ("busy",)).level == "valid"
 
 
 def test_a_low_battery_is_suspect_unless_it_was_accepted() -> None:
