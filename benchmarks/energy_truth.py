@@ -119,8 +119,14 @@ class Bench:
         self._device.close()
 
     def calibrate(self) -> None:
-        """Calibrate as `phonebench calibrate --seconds 30` does."""
-        pace = Pace(30 / self._scale, 60 / self._scale, 0.1 / self._scale, 5 / self._scale)
+        """Calibrate as `phonebench calibrate` does."""
+        usual, scale = Pace(), self._scale
+        pace = Pace(
+            usual.idle_seconds / scale,
+            usual.load_seconds / scale,
+            usual.poll_seconds / scale,
+            usual.settle_seconds / scale,
+        )
         found = calibrate(self._device, self._pack, lambda _: None, self._stop, pace)
         store_calibration(found)
         time.sleep(1 + 12 / self._scale)  # until the gauge shows that it charges again

@@ -51,6 +51,7 @@ class Limits:
     dip_length: float = 0.2
     # What a reading at the beginning of a phase may keep of the phase before: less does no harm.
     unsettled_share: float = 0.02
+    unsettled_readings: int = 1
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
     meter_gap_seconds: float = 1.0
@@ -119,7 +120,9 @@ class PowerReadings:
     """What a source said, as mean power over intervals in order of time; arrays of one shape (n,).
 
     `quantum_watts` is the least step between two readings (0: none to speak of), and
-    `jitter_seconds` how far the ends of an interval may be from what they say.
+    `jitter_seconds` how far the ends of an interval may be from what they say. `counted_watts` is the
+    same power by the charge counter, reading by reading, where there is one that was found to agree;
+    `counted_step` is its least step, in joules.
     """
 
     begin_ns: npt.NDArray[np.int64]
@@ -127,6 +130,8 @@ class PowerReadings:
     watts: Array
     quantum_watts: float = 0.0
     jitter_seconds: float = 0.0
+    counted_watts: Array | None = None
+    counted_step: float = 0.0
 
 
 class _Trouble(Exception):
@@ -292,12 +297,37 @@ def _gauge(record: LaunchRecord, source: PowerSource, whole: _Phase | None) -> P
     amperes = current.at(middle) * calibration.sign * calibration.amperes_per_unit
     if source.sees_charging:
         _check_discharging(record, amperes, refreshes, whole)
+    counted, step = _count(record, calibration, refreshes, middle)
+    volts_now = volts.at(middle)
     return PowerReadings(
         refreshes - int(poll_ns + calibration.refresh_seconds * 1e9),
         refreshes,
-        amperes * volts.at(middle),
-        calibration.quantum * calibration.amperes_per_unit * float(np.median(volts.values)),
+        amperes * volts_now,
+        calibration.quantum * calibration.amperes_per_unit * float(np.median(volts_now)),
+        counted_watts=None if counted is None else counted * volts_now,
+        counted_step=step * float(np.median(volts_now)),
     )
+
+
+def _count(
+    record: LaunchRecord,
+    calibration: Calibration,
+    refreshes: npt.NDArray[np.int64],
+    middle: npt.NDArray[np.int64],
+) -> tuple[Array | None, float]:
+    """Return the mean current between refreshes by the charge counter (A), and its step (A x s)."""
+    trace = record.trace(CHARGE)
+    if calibration.charge_ratio is None or trace is None or len(refreshes) < 2:
+        return None, 0.0
+    steps = np.abs(np.diff(trace.values))
+    if not steps.any():
+        return None, 0.0
+    counter = _series(record, trace, CHARGE)
+    coulombs = 3.6e-3 * calibration.charge_ratio
+    before = np.concatenate([[counter.values[0]], counter.at(middle)[:-1]])
+    periods = np.diff(refreshes, prepend=refreshes[0] - (refreshes[1] - refreshes[0])) / 1e9
+    counted = (before - counter.at(middle)) * coulombs / periods
+    return np.asarray(counted), float(steps[steps > 0].min()) * coulombs
 
 
 def find_refreshes(
@@ -476,7 +506,8 @@ class _Level:
     """The mean power of one phase, and what is known of it (all in watts).
 
     `middle_ns` is when, on average; `spread` the readings' variance and `effective` how many
-    independent ones they are worth; `uncovered` what the time without a reading may change.
+    independent ones they are worth; `uncovered` what the time without a reading may change; `missed`
+    how far the readings are from what the charge counter counted meanwhile, where that tells.
     """
 
     watts: float
@@ -486,6 +517,7 @@ class _Level:
     spread: float
     uncovered: float
     stuck: float
+    missed: float
 
 
 def _net(
@@ -575,15 +607,16 @@ def _unsettled(watts: Array, previous: float, least: int, quantum: float) -> int
     A gauge that publishes late, or filters for longer than its period, says at first what was. Such
     readings lie on the side of the phase before, farther off than the others scatter.
     """
-    most = max(0, min(len(watts) // 3, len(watts) - least))
-    for count in range(most):
+    if len(watts) <= least:
+        return 0
+    for count in range(LIMITS.unsettled_readings + 1):
         later = watts[count + 1 :]
         level = float(np.median(later))
         scatter = 1.4826 * float(np.median(np.abs(later - level)))
         far = max(4 * scatter, 2 * quantum, LIMITS.unsettled_share * abs(previous - level))
         if (watts[count] - level) * np.sign(previous - level) <= far:
             return count
-    return most
+    return 0  # it never settles: that is the power's own doing
 
 
 def _level(power: PowerReadings, phase: _Phase, previous: float, name: str, least: int) -> _Level:
@@ -611,7 +644,21 @@ def _level(power: PowerReadings, phase: _Phase, previous: float, name: str, leas
         spread=spread,
         uncovered=max(0.0, 1 - span / phase.seconds) * max(abs(third - mean) for third in thirds),
         stuck=_stuck(spread, power.quantum_watts),
+        missed=_missed(power, inside, mean),
     )
+
+
+def _missed(power: PowerReadings, inside: npt.NDArray[np.bool_], mean: float) -> float:
+    """Return how far readings may be from the mean of their phase, by the charge counter.
+
+    Readings that are moments leave out what is between them, and readings that are means leave out
+    nothing, however much the power varies: a counter tells the two apart.
+    """
+    if power.counted_watts is None:
+        return float("inf")
+    seconds = float(inside.sum()) * float(np.median(np.diff(power.end_ns))) / 1e9
+    counted = float(np.mean(power.counted_watts[inside]))
+    return abs(counted - mean) + power.counted_step / seconds
 
 
 def _effective(watts: Array) -> float:
@@ -683,7 +730,7 @@ def _sampling(levels: tuple[_Level, _Level, _Level], shares: tuple[float, float,
     """Return the half-width from the scatter of readings (t of the degrees of freedom at hand).
 
     An idle has few readings to know its scatter by: what all scatter together stands beside them,
-    with the weight of a few.
+    with the weight of a few. Where a charge counter tells that less was missed, it is believed.
     """
     before, block, after = levels
     free = [level.count - 1 for level in levels]
@@ -691,15 +738,15 @@ def _sampling(levels: tuple[_Level, _Level, _Level], shares: tuple[float, float,
     known, prior = free[0] + free[2], LIMITS.readings_of_prior
     own = free[0] * before.spread + free[2] * after.spread
     idle = (own + prior * together) / (known + prior)
-    variance = sum(
-        share**2 * spread / level.effective
-        for share, spread, level in zip(shares, (idle, block.spread, idle), levels, strict=True)
-    )
-    worth = max(2.0, sum(level.effective for level in levels) - 3)
-    # Here: it takes as long to load as reading some thousand launches, and most have no energy.
-    from scipy.special import stdtrit
+    from scipy.special import stdtrit  # slow to load, and only this needs it
 
-    return float(stdtrit(worth, 0.975) * np.sqrt(variance))
+    worth = max(2.0, sum(level.effective for level in levels) - 3)
+    quantile = float(stdtrit(worth, 0.975))
+    halves = [
+        share * min(quantile * float(np.sqrt(spread / level.effective)), level.missed)
+        for share, spread, level in zip(shares, (idle, block.spread, idle), levels, strict=True)
+    ]
+    return float(np.sqrt(np.sum(np.square(halves))))
 
 
 def _scale_share(calibration: Calibration | None) -> float:

