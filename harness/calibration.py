@@ -12,7 +12,8 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from harness.cache import cache_folder
 from harness.devices.base import Device
 from harness.energy import charge_ratio
-from harness.errors import CalibrationRefused, NotSupported
+from harness.errors import CalibrationRefused, DeviceError, NotSupported
 from harness.job import Job, Loop, Probe, TensorSource
 from harness.ledger import write_whole
 from harness.plan import DeviceSettings
@@ -129,8 +130,8 @@ def calibrate(
     if not _is_plugged(record):
         return analyse(record, device.info.fingerprint)
     as_it_is = _Seen.of(record)
-    try:
-        tell("it is plugged in: the same again with charging suspended")
+    tell("it is plugged in: the same again with charging suspended")
+    with _put_back(device):
         try:
             device.apply(DeviceSettings(suspend_charging=True))
         except NotSupported as error:
@@ -139,10 +140,20 @@ def calibrate(
             ) from error
         stop.wait_for(None, pace.settle_seconds)
         record = _run(device, pack, source, pace, stop)
-    finally:
-        device.restore()
     _check_reversal(device.info.id, as_it_is, _Seen.of(record))
     return analyse(record, device.info.fingerprint).model_copy(update={"suspend_works": True})
+
+
+@contextmanager
+def _put_back(device: Device) -> Iterator[None]:
+    """Restore the device at the end; trouble with that hides no earlier error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(DeviceError):  # the phone does it by itself, or whoever opens it next
+            device.restore()
+        raise
+    device.restore()
 
 
 def _find_gauge(device: Device) -> PowerSource:
@@ -170,9 +181,10 @@ def _run(
         status = device.wait(job.launch, pace.run_seconds + 60.0, stop)
         result = device.fetch(job.launch)
     finally:
-        if device.poll(job.launch).state == "running":
-            device.kill(job.launch)
-        device.forget(job.launch)
+        with suppress(DeviceError):
+            if device.poll(job.launch).state == "running":
+                device.kill(job.launch)
+            device.forget(job.launch)
     record = parse_record(result.record or b"", job.launch)
     if not isinstance(record, LaunchRecord) or record.error is not None:
         why = record.error.message if isinstance(record, LaunchRecord) and record.error else ""
@@ -283,8 +295,14 @@ def _check_reversal(device: str, as_it_is: _Seen, suspended: _Seen) -> None:
     """See that suspending charging did something: only then does the battery feed the phone."""
     sign = _sign(suspended)
     gained = sign * (suspended.rest - as_it_is.rest)
-    fed = sign * as_it_is.rest <= 0 < sign * suspended.rest
-    if not fed or gained <= LIMITS.load_over_scatter * max(as_it_is.scatter, suspended.scatter):
+    # A full battery rests on the cable: it gives a little or nothing.
+    fed = 2 * sign * as_it_is.rest < sign * suspended.rest
+    alone = sign * suspended.rest > 0
+    if (
+        not fed
+        or not alone
+        or gained <= LIMITS.load_over_scatter * max(as_it_is.scatter, suspended.scatter)
+    ):
         raise CalibrationRefused(
             f"{device} charges all the time: suspending it changed nothing (the gauge said "
             f"{as_it_is.rest:g} before and {suspended.rest:g} after, at rest)",
