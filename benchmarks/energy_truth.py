@@ -127,7 +127,7 @@ class Bench:
             usual.poll_seconds / scale,
             usual.settle_seconds / scale,
         )
-        found = calibrate(self._device, self._pack, lambda _: None, self._stop, pace)
+        found = calibrate(self._device, lambda: self._pack, lambda _: None, self._stop, pace)
         store_calibration(found)
         time.sleep(1 + 12 / self._scale)  # until the gauge shows that it charges again
 

@@ -115,15 +115,21 @@ class Pace:
 
 
 def calibrate(
-    device: Device, pack: RuntimePack, tell: Tell, stop: Stop, pace: Pace = Pace()
+    device: Device,
+    find_pack: Callable[[], RuntimePack],
+    tell: Tell,
+    stop: Stop,
+    pace: Pace = Pace(),
 ) -> Calibration:
     """Find out what a device's gauge means, by a known load between two rests. Nothing is stored.
 
+    `find_pack` returns the pack of the engine "synthetic"; it is called if there is a gauge.
     A device that charges is measured twice: as it is, and with charging suspended, which the
     reversal of its current has to prove. Everything is put back. Raises CalibrationRefused with the
     reason, DeviceError, and Stopped.
     """
     source = _find_gauge(device)
+    pack = find_pack()
     device.install(pack)
     tell(f"reading {source.name} at rest, at work, at rest: {pace.run_seconds:.0f} s")
     record = _run(device, pack, source, pace, stop)

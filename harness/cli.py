@@ -216,11 +216,12 @@ def calibrate(
     from harness.stop import Stop
 
     (info,) = attached.find_devices([device])
-    pack = runtimes.pack_for("synthetic", info, progress=_say)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(attached.open_device(info, "calibrate")) as opened, closing(Stop()) as stop:
         pace = calibration.Pace(idle_seconds=seconds, load_seconds=2 * seconds)
-        found = calibration.calibrate(opened, pack, _say, stop, pace)
+        found = calibration.calibrate(
+            opened, lambda: runtimes.pack_for("synthetic", info, progress=_say), _say, stop, pace
+        )
     path = calibration.store_calibration(found)
     if as_json:
         _print_json({**found.model_dump(), "file": str(path)})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,10 +209,14 @@ class GaugePhone(FakeDevice):
         return as_bytes(replace(record, header=header))
 
 
+def no_pack() -> Any:
+    """Return no runtime pack: a made-up phone needs none."""
+
+
 def calibrated(phone: GaugePhone, told: list[str] | None = None) -> Calibration:
     with closing(Stop()) as stop:
         tell = (told if told is not None else []).append
-        return calibrate(phone, None, tell, stop, QUICK)  # type: ignore[arg-type]
+        return calibrate(phone, no_pack, tell, stop, QUICK)
 
 
 def test_a_phone_without_a_cable_is_measured_once() -> None:
@@ -296,7 +301,7 @@ def calibrate_virtual(
             phone.faults.add(fault)
         with closing(AndroidPhone(phone.serial, "test")) as device:
             try:
-                return calibrate(device, pack, lambda _: None, stop, VIRTUAL)
+                return calibrate(device, lambda: pack, lambda _: None, stop, VIRTUAL)
             finally:
                 assert phone.altered() == {}
                 assert device.jobs() == []
