@@ -418,7 +418,7 @@ def judge_energy(sources: Sequence[PowerSource], plan: Plan) -> DeviceFinding:
     if usable is not None:
         return DeviceFinding(key=ENERGY, level="ok", found=f"energy comes from: {usable.name}")
     reasons = "; ".join(f"{source.name}: {source.refusal}" for source in refused)
-    advice = [source.advice for source in refused if source.advice]
+    advice = [source.advice.rstrip(".") for source in refused if source.advice]
     return DeviceFinding(
         key=ENERGY,
         level="serious",
