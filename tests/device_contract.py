@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 
@@ -25,6 +25,7 @@ from harness.devices.android import AndroidPhone, Timing
 from harness.devices.base import Device, JobStatus
 from harness.devices.local import LocalDevice
 from harness.errors import DeviceError, NotSupported, Stopped
+from harness.job import Pass
 from harness.plan import DeviceSettings
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
@@ -274,6 +275,22 @@ def test_a_device_tells_its_conditions(device: Device) -> None:
     assert before.unix <= after.unix
     assert before.memory_available_bytes is not None
     assert before.memory_available_bytes > 0
+
+
+def test_nothing_is_read_on_its_own_while_times_are_measured(device: Device) -> None:
+    for measured_pass in get_args(Pass):
+        probes = device.probes(measured_pass)
+        names = [channel.name for probe in probes for channel in probe.channels]
+        assert len(set(names)) == len(names)
+        is_quiet = all(probe.period_seconds is None for probe in probes)
+        assert is_quiet == (measured_pass in ("latency", "profile"))
+
+
+def test_every_source_of_power_can_be_used_or_says_why_not(device: Device) -> None:
+    for source in device.power_sources():
+        assert source.name
+        recorder = None if source.refusal else device.recorder(source)
+        assert source.refusal or source.probes or recorder is not None
 
 
 def test_big_and_little_cores_are_told_apart_or_refused(device: Device) -> None:
