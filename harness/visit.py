@@ -157,6 +157,7 @@ def measure(sweep: Sweep, visit: Visit, tools: Tools, stop: Stop) -> None:
         tools.warn(str(error))
 
 
+_REFUSALS = (EnergyRefused.__name__, MeterError.__name__)
 _NOT_REACHED = LaunchError(
     kind="DeviceError",
     message="the phone did not come to this launch while it was unplugged",
@@ -251,10 +252,18 @@ class _Measuring:
             (make_job(self._device, order, energy.source), self._visit.packs[order.case.engine])
             for order in wanted
         ]
-        if jobs:
-            run_detached(self._device, energy, jobs, plan, self._tools.warn, self._stop)
+        refusal = None
+        try:
+            if jobs:
+                run_detached(self._device, energy, jobs, plan, self._tools.warn, self._stop)
+        except EnergyRefused as error:  # what it did before that counts
+            refusal = error
         done = self._visit.known_jobs.union(self._device.jobs())
         self._visit = replace(self._visit, known_jobs=done)
+        if refusal is not None:
+            if not any(self._is_known(order) for order in wanted):
+                raise refusal
+            self._tools.warn(str(refusal))
 
     def _runs_detached(self, order: Order) -> bool:
         """Tell whether another try of a launch needs the phone to be sent away once more."""
@@ -415,7 +424,7 @@ def missing_launches(
     """
     own = [entry for entry in sweep.entries if entry.device == device]
     ended = settled_launches(sweep, device)
-    attempts = {entry.index: entry.attempt for entry in own}
+    attempts = {entry.index: entry.attempt for entry in own if not _was_refused(entry)}
     told = {entry.case for entry in own if entry.index is None}
     by_name = {model.name: model for model in models}
     artifacts = {a.variant: a for model in models for a in model.artifacts}
@@ -454,7 +463,16 @@ def settled_launches(sweep: Sweep, device: str) -> dict[int, LedgerEntry]:
 
 
 def _has_ended(entry: LedgerEntry, device: str) -> bool:
-    return entry.device == device and entry.index is not None and entry.status in ("ok", "failed")
+    launched = entry.device == device and entry.index is not None and not _was_refused(entry)
+    return launched and entry.status in ("ok", "failed")
+
+
+def _was_refused(entry: LedgerEntry) -> bool:
+    """Tell whether a launch never began, for energy could not be measured then.
+
+    A later account of the same attempt takes its place: there is nothing that it could hide.
+    """
+    return entry.error is not None and entry.error.kind in _REFUSALS
 
 
 def _can_run(artifact: Artifact | None) -> bool:

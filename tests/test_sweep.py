@@ -20,10 +20,12 @@ from harness import cooling
 from harness.console import cooling_words, what_does_not_count
 from harness.cooling import Cooling
 from harness.devices.base import JobStatus
+from harness.energy_pass import EnergyPass
 from harness.errors import (
     BadRecord,
     CommandTimeout,
     DeviceLost,
+    EnergyRefused,
     MeterError,
     NotSupported,
     RuntimePackError,
@@ -694,6 +696,45 @@ def test_energy_that_is_refused_fails_its_own_launches_and_no_others(scene: Scen
     assert {error.kind for error in errors} == {"EnergyRefused"}
     assert len(errors) == LAUNCHES
     assert scene.launched()[-1].validity is not None
+
+
+def test_energy_that_was_refused_is_measured_by_a_resumed_sweep_once_it_can_be(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.validity.measure_energy", lambda *_: None)
+    scene = remade(scene, ENERGY)
+    assert not scene.run()
+    recorder = MadeUpRecorder()
+    later = scene.another_host(source=RAILS, recorder_of=lambda source: recorder)
+    assert later.run()
+    assert {(e.attempt, e.status) for e in scene.launched()} == {(1, "ok")}
+    assert len(scene.launched()) == 2 * LAUNCHES
+
+
+def test_what_a_phone_did_on_its_own_counts_though_nobody_unplugged_it_for_the_rest(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four energy launches are done when it is plugged in too early, and stays so."""
+
+    def plug_in_early(
+        device: FakeDevice, energy: EnergyPass, jobs: list[tuple[Job, None]], *_: object
+    ) -> None:
+        for job, pack in jobs[:2]:
+            device.start(job, pack)  # type: ignore[arg-type]
+        raise EnergyRefused("it was not unplugged")
+
+    monkeypatch.setattr("harness.validity.measure_energy", lambda *_: None)
+    by_hand = EnergyPass(RAILS, None, "by-hand")
+    monkeypatch.setattr(visit_module, "open_energy_pass", lambda *_: by_hand)
+    monkeypatch.setattr(visit_module, "run_detached", plug_in_early)
+    scene = remade(scene, ENERGY)
+    assert not scene.run()
+    energy = [e.status for e in scene.launched() if e.measured_pass == "energy"]
+    assert energy == ["ok", "ok", "interrupted", "interrupted"]
+    assert any("not unplugged" in text for text in scene.warnings)
+    assert scene.another_host().run()
+    started = [job.launch for job in scene.device.storage.started]
+    assert len(started) == len(set(started)) == 2 * LAUNCHES
 
 
 def test_a_file_of_what_was_recorded_beside_that_was_cut_is_seen(tmp_path: Path) -> None:
