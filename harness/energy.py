@@ -291,8 +291,11 @@ def _gauge(record: LaunchRecord, source: PowerSource, whole: _Phase | None) -> P
     longest = max(LIMITS.gap_refreshes * calibration.refresh_seconds, 5 * poll_ns / 1e9)
     for series in (current, volts):
         _check_cover(record, series, whole, longest, "gauge_gaps")
-    _check_alive(current, calibration, whole)
+    if whole is not None:
+        _check_alive(current, calibration, whole, _phases(record)[1])
     refreshes = find_refreshes(current.time_ns, current.values, calibration.refresh_seconds)
+    if not len(refreshes):
+        raise _Trouble("too_few_readings", f"{source.name} gave a single reading")
     middle = refreshes + int(calibration.refresh_seconds * 5e8)
     amperes = current.at(middle) * calibration.sign * calibration.amperes_per_unit
     if source.sees_charging:
@@ -362,17 +365,24 @@ def _volts(voltage: _Series) -> _Series:
     raise _Trouble("no_power_trace", f"{voltage.name} says {middle:g} V, which no battery has")
 
 
-def _check_alive(current: _Series, calibration: Calibration, whole: _Phase | None) -> None:
-    if whole is None:
-        return
-    inside = (current.time_ns >= whole.begin_ns) & (current.time_ns <= whole.end_ns)
-    seen = np.unique(current.values[inside])
-    if len(seen) == 1 and whole.seconds > LIMITS.constant_refreshes * calibration.refresh_seconds:
-        raise _Trouble(
-            "gauge_constant",
-            f"the gauge said {seen[0]:g} all the time, at work as at rest: it is frozen, or the load "
-            "is below its lowest digit",
-        )
+def _check_alive(current: _Series, calibration: Calibration, whole: _Phase, block: _Phase) -> None:
+    """See that the current moved: over the launch, and from the work on if it froze before that.
+
+    One that froze during the work shows an idle that moved.
+    """
+    for begin_ns, when in (
+        (whole.begin_ns, "all the time"),
+        (block.begin_ns, "since the work began"),
+    ):
+        inside = (current.time_ns >= begin_ns) & (current.time_ns <= whole.end_ns)
+        seen = np.unique(current.values[inside])
+        seconds = (whole.end_ns - begin_ns) / 1e9
+        if len(seen) == 1 and seconds > LIMITS.constant_refreshes * calibration.refresh_seconds:
+            raise _Trouble(
+                "gauge_constant",
+                f"the gauge said {seen[0]:g} {when}, at work as at rest: it is frozen, or the load is "
+                "below its lowest digit",
+            )
 
 
 def _check_discharging(

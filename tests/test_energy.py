@@ -274,6 +274,35 @@ def test_a_gauge_that_never_moves_is_frozen() -> None:
     assert "420000" in found.text
 
 
+def test_a_gauge_that_freezes_before_the_work_has_no_answer_of_zero() -> None:
+    def freeze(values: np.ndarray) -> np.ndarray:
+        first = int(0.15 * len(values))
+        return np.where(np.arange(len(values)) < first, values, values[first])
+
+    load = Load(noise=0.0)
+    record = without(launch(load, Gauge().traces(load.watts())), CHARGE)
+    found = trouble(changed(record, CURRENT, with_values(freeze)))
+    assert found.key == "gauge_constant"
+    assert "since the work began" in found.text
+
+
+def test_a_gauge_that_freezes_at_work_is_told() -> None:
+    def freeze(values: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(values)) < len(values) // 2, values, values[len(values) // 2])
+
+    found = trouble(changed(without(good(), CHARGE), CURRENT, with_values(freeze)))
+    assert found.key == "baseline_moved"
+
+
+def test_a_single_reading_is_no_power() -> None:
+    def first(trace: Trace) -> Trace:
+        return trace.model_copy(update={"time_ns": trace.time_ns[:1], "values": trace.values[:1]})
+
+    found = read_power(changed(good(), CURRENT, first), (), Gauge().source())
+    assert isinstance(found, EnergyTrouble)
+    assert found.key == "too_few_readings"
+
+
 @pytest.mark.parametrize("where", [0.08, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("factor", [100, -100, 0.001])
 def test_one_wild_reading_refuses_the_launch(where: float, factor: float) -> None:
