@@ -43,8 +43,10 @@ class Limits:
     block_readings: int = 6
     # So many refreshes without any change are no coincidence: a gauge's lowest digit moves.
     constant_refreshes: int = 10
-    # A phone's peaks are two or three times its steady load; five times is a wrong digit.
+    # A phone's peaks are two or three times its steady load; five times is a wrong digit. But for
+    # milliseconds, which a gauge does not show, a phone may draw ten times as much.
     jump_factor: float = 5.0
+    jump_seconds: float = 1.0
     # A phone awake does not fall to a tenth of its draw for a moment (this part of a phase) and
     # return; to a half it may, where the work has to wait.
     dip_share: float = 0.9
@@ -55,6 +57,8 @@ class Limits:
     # A sampler late by three refreshes has missed readings, whatever the reason.
     gap_refreshes: float = 3.0
     meter_gap_seconds: float = 1.0
+    # A phone awake draws more: a meter that shows less feeds another phone, or none.
+    meter_least_watts: float = 0.05
     # The least that a phone awake draws; one that a charger feeds draws nothing from its battery.
     discharging_amperes: float = 0.02
     # The current and the charge counter come from one shunt: beyond 15% one of them is wrong. Their
@@ -464,6 +468,11 @@ def _meter(
     _check_cover(record, power, whole, LIMITS.meter_gap_seconds, "meter_stopped")
     if len(power.values) < 2:
         raise _Trouble("too_few_readings", "the meter gave a single reading")
+    middle = float(np.median(power.values))
+    if middle < LIMITS.meter_least_watts:
+        raise _Trouble(
+            "no_power_trace", f"the meter shows {middle:.3g} W: it does not feed what was measured"
+        )
     return PowerReadings(
         power.time_ns[:-1], power.time_ns[1:], power.values[1:], jitter_seconds=jitter_seconds
     )
@@ -578,6 +587,8 @@ def _check_jumps(
     source: PowerSource, power: PowerReadings, phases: tuple[_Phase, _Phase, _Phase]
 ) -> None:
     """Refuse readings that no phone draws: dropping the wild one would trust its neighbours."""
+    if source.kind != "gauge":
+        power = _over_seconds(power)
     levels = [np.median(power.watts[_within(power, p)]) for p in phases if _within(power, p).any()]
     if not levels:
         return
@@ -596,6 +607,20 @@ def _check_jumps(
             f"{source.name} jumped to {power.watts[first]:.3g} W at {since:.1f} s, against "
             f"{highest:.3g} W at most otherwise",
         )
+
+
+def _over_seconds(power: PowerReadings) -> PowerReadings:
+    """Return the means over a second each, or over a reading where that is longer."""
+    slot = (power.end_ns - power.begin_ns[0]) // int(LIMITS.jump_seconds * 1e9)
+    first = np.flatnonzero(np.diff(slot, prepend=-1))
+    lengths = power.end_ns - power.begin_ns
+    joules = np.add.reduceat(power.watts * lengths, first)
+    return PowerReadings(
+        power.begin_ns[first],
+        power.end_ns[np.append(first[1:], len(slot)) - 1],
+        joules / np.add.reduceat(lengths, first),
+        jitter_seconds=power.jitter_seconds,
+    )
 
 
 def _is_dip(watts: Array) -> npt.NDArray[np.bool_]:

@@ -407,6 +407,42 @@ def test_a_meter_that_stops_is_told() -> None:
     assert found.key == "meter_stopped"
 
 
+def test_a_meter_that_feeds_nothing_has_no_answer_of_zero() -> None:
+    load = Load()
+    (samples,) = meter(load.watts())
+    for factor in (0.0, 0.001):
+        idle = with_values(lambda v, factor=factor: v * factor)(samples)
+        found = measure_energy(launch(load), [idle], METER)
+        assert isinstance(found, EnergyTrouble)
+        assert found.key == "no_power_trace"
+        assert "does not feed" in found.text
+
+
+def test_a_peak_of_milliseconds_is_no_jump_and_one_of_seconds_is() -> None:
+    load = Load()
+    (samples,) = meter(load.watts())
+
+    def measured_with(seconds: float) -> Energy | EnergyTrouble:
+        peak = with_values(wild(0.5, 12.0, seconds * 25))(samples)
+        return measure_energy(launch(load), [peak], METER)
+
+    assert isinstance(measured_with(0.02), Energy)
+    jumped = measured_with(2.0)
+    assert isinstance(jumped, EnergyTrouble)
+    assert jumped.key == "gauge_jump"
+
+
+def test_a_counter_that_leaps_is_told() -> None:
+    load = Load()
+    leaps = [
+        with_values(lambda v: v + 1e9 * (np.arange(len(v)) > len(v) // 2))(t)
+        for t in rails(load.watts())
+    ]
+    found = measure_energy(launch(load), leaps, RAILS)
+    assert isinstance(found, EnergyTrouble)
+    assert found.key == "gauge_jump"
+
+
 @pytest.mark.parametrize("source", [RAILS, METER], ids=["rails", "meter"])
 def test_nothing_beside_is_no_power_trace(source: PowerSource) -> None:
     found = measure_energy(launch(Load()), [], source)
