@@ -153,13 +153,14 @@ def judge(
     seen = _Seen(entry, record, beside, plan, baseline)
     findings = _EXCUSES if _ACCEPT_ALL in accepted else set(accepted) & _EXCUSES.keys()
     excused = set().union(*(_EXCUSES[finding] for finding in findings))
+    found = [reason for question in _QUESTIONS for reason in question(seen)]
+    found.sort(key=lambda reason: reason.level)  # "invalid" < "suspect"
     reasons: dict[str, Reason] = {}
-    for question in _QUESTIONS:
-        for reason in question(seen):
-            if reason.key not in excused:
-                reasons.setdefault(reason.key, reason)
-    ordered = sorted(reasons.values(), key=lambda reason: reason.level)  # "invalid" < "suspect"
-    return Validity(level=ordered[0].level if ordered else "valid", reasons=tuple(ordered))
+    for reason in found:
+        if reason.key not in excused:
+            reasons.setdefault(reason.key, reason)
+    ordered = tuple(reasons.values())
+    return Validity(level=ordered[0].level if ordered else "valid", reasons=ordered)
 
 
 def may_pass(validity: Validity) -> bool:
@@ -254,7 +255,8 @@ def _drift_within(seen: _Seen) -> Iterable[Reason]:
     if mannwhitneyu(first, last).pvalue < LIMITS.drift_p:
         yield _suspect(
             "drift_within",
-            f"the last third of its inferences took {change:+.1%} of the first third's time",
+            f"the last third of its inferences took {abs(change):.1%} "
+            f"{'longer' if change > 0 else 'less'} than the first third",
             passing=True,
         )
 
@@ -360,7 +362,7 @@ def _spans(seen: _Seen) -> tuple[tuple[int, int], tuple[int, int]] | None:
         return None
     begin, end = seen.loop[0].time_ns, seen.loop[1].time_ns
     within = max((_count(trace, begin, end) for trace in _traces(seen, "_cycles")), default=0)
-    if within >= 6:
+    if within >= 9:  # so that each third has two
         third = (end - begin) // 3
         return (begin, begin + third), (end - third, end)
     warm = seen.record.mark("first_inference_done")
@@ -370,37 +372,43 @@ def _spans(seen: _Seen) -> tuple[tuple[int, int], tuple[int, int]] | None:
 
 
 def _slope(trace: Trace, begin_ns: int, end_ns: int) -> float | None:
-    """Return how fast a counter grew, a second, between its first readings at or after two times."""
-    times = np.asarray(trace.time_ns)
-    first, last = np.searchsorted(times, (begin_ns, end_ns))
-    if last >= len(times) or first >= last:
-        last = len(times) - 1
-    if first >= last:
+    """Return how fast a counter grew over a span, a second; None if that was not read."""
+    ends = _ends(trace, begin_ns, end_ns)
+    if ends is None:
         return None
-    seconds = float(times[last] - times[first]) / 1e9
+    first, last = ends
+    seconds = (trace.time_ns[last] - trace.time_ns[first]) / 1e9
     return (trace.values[last] - trace.values[first]) / seconds if seconds > 0 else None
 
 
+def _ends(trace: Trace, begin_ns: int, end_ns: int) -> tuple[int, int] | None:
+    """Return the places of the readings that stand for the ends of a span; None if there are none.
+
+    What is read at marks is read just after them. The next reading of a series may come long after
+    the end, when the device is at rest: there the last one before the end counts.
+    """
+    first, beyond = map(int, np.searchsorted(np.asarray(trace.time_ns), (begin_ns, end_ns)))
+    last = beyond - 1 if beyond - first > 1 else beyond
+    return (first, last) if first < last < len(trace.values) else None
+
+
 def _read_clocks(seen: _Seen) -> tuple[float, float, float] | None:
-    """Return the highest clock in kHz as it was read when the loop began and when it ended, and what
-    fall is too much.
+    """Return the highest clock in kHz as it was read when the loop began and before it ended, and
+    what fall is too much.
     """
     assert seen.loop is not None
     begin, end = seen.loop[0].time_ns, seen.loop[1].time_ns
     if seen.entry.measured_pass == "energy":  # it began idle, at any clock
         begin += (end - begin) // 3
-    pairs = [(_at(t, begin), _at(t, end)) for t in _used_cores(seen, "_clock")]
-    known = [(early, late) for early, late in pairs if early is not None and late is not None]
+    known = [
+        (trace.values[ends[0]], trace.values[ends[1]])
+        for trace in _used_cores(seen, "_clock")
+        if (ends := _ends(trace, begin, end))
+    ]
     if not known:
         return None
     early, late = max(early for early, _ in known), max(late for _, late in known)
     return early, late, LIMITS.clock_reading_fall
-
-
-def _at(trace: Trace, time_ns: int) -> float | None:
-    """Return the first value at or after a time; None if there is none."""
-    place = int(np.searchsorted(np.asarray(trace.time_ns), time_ns))
-    return trace.values[place] if place < len(trace.values) else None
 
 
 def _used_cores(seen: _Seen, quantity: str) -> list[Trace]:
@@ -475,9 +483,10 @@ def _competing_load(seen: _Seen) -> Iterable[Reason]:
         return
     own_cores = steady.counters.cpu_ns / steady.counters.wall_ns
     other_cores = max(0.0, busy / 1e9 - own_cores)
-    job = record.header.job
-    threads = job.threads if job else 1
-    spare_cores = max(0, record.header.device.cpus_online - threads)
+    job, actual = record.header.job, record.actual
+    cores = record.header.device.cpus_online
+    own = min(job.threads if job else 1, len(actual.affinity) if actual else cores)
+    spare_cores = max(0, cores - own)
     missing = other_cores - spare_cores
     text = f"other processes kept {other_cores:.1f} cores busy, and it left them {spare_cores}"
     if missing > LIMITS.overrun_cores:
@@ -555,11 +564,19 @@ def _sensor_lost(seen: _Seen) -> Iterable[Reason]:
     """Find what could be read first, and no longer at the end of the loop."""
     if seen.record is None or seen.record.sampling is None or seen.loop is None:
         return
+    job = seen.record.header.job
+    periods = {
+        channel.name: probe.period_seconds or 0.0
+        for probe in (job.probes if job else ())
+        for channel in probe.channels
+    }
     for failure in seen.record.sampling.failures:
         trace = seen.record.trace(failure.channel)
         if trace is None or not trace.time_ns or failure.reason.startswith("full"):
             continue
-        if trace.time_ns[-1] < seen.loop[1].time_ns:
+        # After a gap long ago, none may have been due yet in the last period of the loop.
+        due_ns = seen.loop[1].time_ns - periods.get(failure.channel, 0.0) * 1e9
+        if trace.time_ns[-1] < due_ns:
             text = f"{failure.channel} could no longer be read: {failure.reason}"
             yield _suspect("sensor_lost", text, passing=True)
 
@@ -568,16 +585,18 @@ def _sensor_lost(seen: _Seen) -> Iterable[Reason]:
 
 
 def _charging(seen: _Seen) -> Iterable[Reason]:
-    """Find a charger on a battery that is the source of power; the trace knows better than before."""
-    source = seen.entry.power
+    """Find a charger on a battery that is the source of power, where nothing followed it.
+
+    Where its status was followed, `energy.py` judges it beside the current: a phone whose charging is
+    suspended says "not charging", as one does that its cable feeds.
+    """
+    source, before, after = seen.entry.power, seen.entry.before, seen.entry.after
     if source is None or not source.sees_charging:
         return
     trace = seen.record.trace(CHARGING) if seen.record else None
     if trace is not None and trace.values:
-        charged = any(trace.values)
-    else:
-        charged = any(c is not None and c.charging for c in (seen.entry.before, seen.entry.after))
-    if charged:
+        return
+    if (before and before.charging) or (after and after.charging):
         yield _invalid("charging", "the battery was charged meanwhile, and is what is measured")
 
 

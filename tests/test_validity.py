@@ -227,6 +227,22 @@ def test_without_time_in_state_the_clocks_that_were_read_are_compared() -> None:
     assert judge(make_entry(), read(2.2e6), (), PLAN).level == "valid"
 
 
+def test_clocks_that_fall_after_the_loop_are_no_fall_in_it() -> None:
+    """A series is read twice a second: the next reading after the work may be one at rest."""
+    step = SECOND // 10
+    times = [LOOP_BEGIN_NS + 1 + n * step for n in range(11)]
+    speeds = [2.4e6] * 10 + [300e3]
+    read = trace("cpu0_clock", *zip(times, speeds, strict=True))
+    counted = [sum(speeds[:n]) * 0.1 for n in range(11)]
+    counted[10] = counted[9]  # at rest the core stood still
+    cycles = trace("cpu0_cycles", *zip(times, counted, strict=True), unit="kcycles")
+    for measured_pass in ("memory", "energy"):
+        for series in (read, cycles):
+            record = make_record(make_job(measured_pass), traces=[series])
+            entry = make_entry(measured_pass=measured_pass)
+            assert judge(entry, record, (), PLAN).level == "valid"
+
+
 def test_a_core_that_went_offline_makes_a_launch_invalid_unless_that_was_accepted() -> None:
     fewer = hot(clocks_khz=(1_800_000,), clock_limits_khz=(1_800_000,))
     validity = judge(make_entry(CALM, fewer), make_record(), (), PLAN, (), CALM)
@@ -262,6 +278,12 @@ def test_others_matter_as_far_as_they_take_cores_from_the_launch(
     assert keys(validity) == ([] if level == "valid" else ["competing_load"])
     assert judge(make_entry(), record, (), PLAN, ("busy",)).level == "valid"
     assert judge(make_entry(measured_pass="memory"), record, (), PLAN).level == "valid"
+
+
+def test_a_launch_with_more_threads_than_cores_to_run_on_leaves_the_other_cores_to_others() -> None:
+    busy = trace("cpu_busy", (LOOP_BEGIN_NS, 0.0), (LOOP_END_NS, 1.9e9), unit="ns")
+    record = make_record(make_job(threads=2, affinity=(0,)), traces=[busy])
+    assert judge(make_entry(), record, (), PLAN).level == "valid"
 
 
 @pytest.mark.parametrize(
@@ -342,6 +364,13 @@ def test_times_of_a_device_that_go_back_make_a_launch_invalid() -> None:
         assert_reason(validity, "clock_stepped", "invalid", passing=True)
 
 
+def test_of_two_reasons_of_one_kind_the_graver_counts() -> None:
+    back = trace("temperature:skin", (MIDDLE_NS, 30.0), (LOOP_BEGIN_NS, 31.0), unit="celsius")
+    entry = make_entry(started_unix=CALM.unix - 3601.0)
+    validity = judge(entry, make_record(traces=[back]), (), PLAN)
+    assert_reason(validity, "clock_stepped", "invalid", passing=True)
+
+
 def test_a_sensor_that_stops_is_suspect_and_one_that_never_worked_is_not() -> None:
     failures = [ProbeFailure(channel="temperature:skin", count=3, reason="No such file")]
     early = trace("temperature:skin", (WARM_NS, 30.0), unit="celsius")
@@ -351,6 +380,21 @@ def test_a_sensor_that_stops_is_suspect_and_one_that_never_worked_is_not() -> No
     for traces in ([], [late]):  # a gap is no loss
         record = make_record(traces=traces, failures=failures)
         assert judge(make_entry(), record, (), PLAN).level == "valid"
+
+
+def test_a_series_with_a_gap_is_not_lost_because_no_reading_was_due_when_the_loop_ended() -> None:
+    channel = Channel(name="temperature:skin", unit="celsius")
+    probe = Probe(file="temp", period_seconds=0.5, channels=(channel,))
+    failures = [ProbeFailure(channel="temperature:skin", count=1, reason="No such file")]
+
+    def judge_last(last_ns: int) -> Validity:
+        skin = trace("temperature:skin", (WARM_NS, 30.0), (last_ns, 30.0), unit="celsius")
+        job = make_job("memory", probes=(probe,))
+        record = make_record(job, traces=[skin], failures=failures)
+        return judge(make_entry(measured_pass="memory"), record, (), PLAN)
+
+    assert judge_last(LOOP_END_NS - 400_000_000).level == "valid"
+    assert keys(judge_last(LOOP_END_NS - 600_000_000)) == ["sensor_lost"]
 
 
 GAUGE = PowerSource(
@@ -389,8 +433,11 @@ def test_energy_from_a_battery_that_charges_is_invalid_and_the_trace_knows_best(
     entry = make_entry(measured_pass="energy", power=GAUGE)  # CALM says: charging
     validity = judge_energy(monkeypatch, None, entry)
     assert_reason(validity, "charging", "invalid", passing=False)
-    off = trace(CHARGING, (WARM_NS, 0.0), (AFTER_NS, 0.0), unit="boolean")
-    assert judge_energy(monkeypatch, None, entry, traces=[off]).level == "valid"
+    for status in (0.0, 1.0):  # 1 is what a phone says, too, whose charging is suspended
+        told = trace(CHARGING, (WARM_NS, status), (AFTER_NS, status), unit="boolean")
+        assert judge_energy(monkeypatch, None, entry, traces=[told]).level == "valid"
+    trouble = EnergyTrouble("charging", "see its current")
+    assert keys(judge_energy(monkeypatch, trouble, entry, traces=[told])) == ["charging"]
     rails = GAUGE.model_copy(update={"kind": "rails", "sees_charging": False})
     behind = entry.model_copy(update={"power": rails})
     assert judge_energy(monkeypatch, None, behind).level == "valid"
