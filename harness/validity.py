@@ -317,7 +317,8 @@ def _clock_moved(seen: _Seen) -> Iterable[Reason]:
     """
     if seen.loop is None or seen.plan.measure.delay_seconds > 0:
         return
-    clocks = _mean_clocks(seen) or _read_clocks(seen)
+    counted = _used_cores(seen, "_cycles")
+    clocks = _mean_clocks(seen, counted) if counted else _read_clocks(seen)
     if clocks is None:
         return
     early, late, limit = clocks
@@ -326,15 +327,14 @@ def _clock_moved(seen: _Seen) -> Iterable[Reason]:
         yield _invalid("clock_moved", text, passing=True)
 
 
-def _mean_clocks(seen: _Seen) -> tuple[float, float, float] | None:
+def _mean_clocks(seen: _Seen, traces: Sequence[Trace]) -> tuple[float, float, float] | None:
     """Return early and late mean clocks in kHz, by time_in_state, and what fall is too much.
 
     None if they are not known. The shorter a span, the less is known of its mean; none is above the
     core's highest clock.
     """
     spans = _spans(seen)
-    traces = _used_cores(seen, "_cycles")
-    if spans is None or not traces:
+    if spans is None:
         return None
     means = [[_mean_clock(seen, trace, *span) for trace in traces] for span in spans]
     known = [[mean for mean in span if mean is not None] for span in means]

@@ -227,6 +227,15 @@ def test_without_time_in_state_the_clocks_that_were_read_are_compared() -> None:
     assert judge(make_entry(), read(2.2e6), (), PLAN).level == "valid"
 
 
+def test_where_clocks_are_counted_a_single_reading_of_one_decides_nothing() -> None:
+    half = SECOND // 2
+    times = (LOOP_BEGIN_NS + 1, LOOP_BEGIN_NS + half, AFTER_NS)
+    read = trace("cpu0_clock", *zip(times, (2.4e6, 1.2e6, 2.4e6), strict=True))
+    cycles = trace("cpu0_cycles", *zip(times, (0.0, 1.2e6, 2.4e6), strict=True), unit="kcycles")
+    record = make_record(make_job("memory"), traces=[read, cycles])
+    assert judge(make_entry(measured_pass="memory"), record, (), PLAN).level == "valid"
+
+
 def test_clocks_that_fall_after_the_loop_are_no_fall_in_it() -> None:
     """A series is read twice a second: the next reading after the work may be one at rest."""
     step = SECOND // 10
