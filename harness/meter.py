@@ -114,13 +114,15 @@ class MeterRecorder:
     """Samples the meter in a thread, beside a launch, and tells it in the device's time.
 
     A meter that stops, is unplugged or answers garbage leaves a trace with a gap, or one that ends early:
-    what that means for the energy is judged there.
+    what that means for the energy is judged there. It stays open from launch to launch: its package
+    lets go of it only when the process ends, and a second hold of it would be refused.
     """
 
     def __init__(
         self, read_clock: ReadClock, open_sampler: Callable[[], Sampler] = open_monsoon
     ) -> None:
         self._read_clock, self._open_sampler = read_clock, open_sampler
+        self._sampler: Sampler | None = None
         self._ending = threading.Event()
         self._points: list[tuple[int, float]] = []
         self._thread: threading.Thread | None = None
@@ -128,9 +130,11 @@ class MeterRecorder:
 
     def start(self) -> None:
         """Begin to sample. Raises MeterError if the meter does not, or the clocks do not match."""
-        self._ending.clear()
-        self._points, self._offsets = [], [measure_offset(self._read_clock)]
-        sampler = self._open_sampler()
+        # Anew for each launch: a thread that hung in the last one may come back.
+        self._ending, self._points = threading.Event(), []
+        self._offsets = [measure_offset(self._read_clock)]
+        sampler = self._sampler or self._open_sampler()
+        self._sampler = None  # kept when it has ended well
         try:
             started = sampler.periodicStartSampling()
         except Exception as error:  # pyusb raises its backend's own
@@ -139,7 +143,8 @@ class MeterRecorder:
             raise MeterError(
                 "the external meter does not calibrate itself", "Switch it off and on again."
             )
-        self._thread = threading.Thread(target=self._sample, args=(sampler,), daemon=True)
+        work = (sampler, self._ending, self._points)
+        self._thread = threading.Thread(target=self._sample, args=work, daemon=True)
         self._thread.start()
 
     def stop(self) -> tuple[Trace, ...]:
@@ -153,16 +158,20 @@ class MeterRecorder:
             raise MeterError("the external meter gave no sample", "Look at its cable and its LED.")
         return (as_trace(points, self._offsets[0], self._offsets[1]),)
 
-    def _sample(self, sampler: Sampler) -> None:
+    def _sample(
+        self, sampler: Sampler, ending: threading.Event, points: list[tuple[int, float]]
+    ) -> None:
         try:
-            while not self._ending.is_set():
+            while not ending.is_set():
                 columns = sampler.periodicCollectSamples(_CHUNK_SAMPLES)
                 point = reduce_chunk(columns, time.monotonic_ns())
                 if point is not None:
-                    self._points.append(point)
+                    points.append(point)
             sampler.periodicStopSampling()
         except Exception:  # whatever its driver raises, the trace ends here
             return
+        if ending is self._ending:
+            self._sampler = sampler
 
 
 def reduce_chunk(columns: Sequence[Sequence[float]], end_ns: int) -> tuple[int, float] | None:

@@ -76,6 +76,22 @@ def test_power_comes_at_a_hundred_a_second_in_the_phones_time() -> None:
     assert sampler.stopped
 
 
+def test_a_meter_is_opened_once_and_anew_after_trouble() -> None:
+    opened: list[PlayedMonsoon] = []
+
+    def open_it() -> PlayedMonsoon:
+        opened.append(PlayedMonsoon())
+        return opened[-1]
+
+    recorder = MeterRecorder(phone_clock, open_it)
+    for launches, trouble in ((1, None), (1, None), (1, OSError("no such device")), (2, None)):
+        recorder.start()
+        opened[-1].ends_with = trouble
+        time.sleep(0.3)
+        recorder.stop()
+        assert len(opened) == launches
+
+
 def test_a_meter_that_is_unplugged_leaves_what_it_told_until_then() -> None:
     _, watts = record(PlayedMonsoon(ends_with=OSError("no such device")))
     assert len(watts) == 15
