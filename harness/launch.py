@@ -88,9 +88,10 @@ def run_launch(
 
     A job of that name that is on the device already is taken up (`known`), not started. What it
     leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. `before` are the device's conditions if they were read just now. `power` is the source in the energy pass; `recorder` records it beside the runner,
-    and its trouble never ends the launch. Raises DeviceError, after which the job may still run or
-    have ended, and Stopped with the job killed, unless it had ended by itself just before.
+    result is safe. `before` are the device's conditions when it began; they are read now if it is not
+    taken up. `power` is the source in the energy pass; `recorder` records it beside the runner, and
+    its trouble never ends the launch. Raises DeviceError, after which the job may still run or have
+    ended, and Stopped with the job killed, unless it had ended by itself just before.
     """
     started_unix, started_ns = time.time(), time.monotonic_ns()
     after = None
@@ -98,7 +99,8 @@ def run_launch(
     problem: RunnerTimeout | NotSupported | None = None
     beside = _Beside(recorder, known=known)
     try:
-        before = before or device.conditions()
+        if not known:
+            before = before or device.conditions()
         with beside:
             if not known:
                 device.start(make_job(device, order, power), pack)
@@ -111,6 +113,7 @@ def run_launch(
         after = device.conditions()
     except (RunnerTimeout, NotSupported) as error:
         problem = error
+    host_ns = time.monotonic_ns() - started_ns
     verdict = _judge(order, result, status, problem)
     entry = LedgerEntry(
         device=device.info.id,
@@ -126,7 +129,7 @@ def run_launch(
         before=before,
         after=after,
         started_unix=started_unix,
-        host_ns=time.monotonic_ns() - started_ns,
+        host_ns=host_ns,
         runner_ns=status.exit.end_ns - status.exit.start_ns if status.exit else None,
         power=power,
         beside_error=beside.error,

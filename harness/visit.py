@@ -169,7 +169,8 @@ class _Measuring:
     """The launches of one device, from the first to the last.
 
     `baseline` is the device as it was before the sweep's first launch: what the gate waits for. It
-    is in the ledger, so that a resumed sweep keeps it.
+    is in the ledger, so that a resumed sweep keeps it. `begun` are the conditions before each attempt,
+    and the seconds it waited: a launch that is taken up keeps those with which it began.
     """
 
     def __init__(self, sweep: Sweep, visit: Visit, tools: Tools, stop: Stop) -> None:
@@ -180,6 +181,11 @@ class _Measuring:
             entry.index for entry in sweep.entries if _has_ended(entry, self._device.info.id)
         )
         self._baseline = find_baseline(sweep, self._device.info.id)
+        self._begun: dict[tuple[int | None, int], tuple[Conditions | None, float | None]] = {
+            (entry.index, entry.attempt): (entry.before, entry.cooled_seconds)
+            for entry in sweep.entries
+            if entry.device == self._device.info.id
+        }
         self._energy: EnergyPass | EnergyRefused | MeterError | None = None
         self._done = self._again = 0
 
@@ -303,8 +309,11 @@ class _Measuring:
 
     def _attempt(self, order: Order, energy: EnergyPass | None, *, known: bool) -> LedgerEntry:
         device, folder = self._device, self._sweep.folder
+        name = (order.planned.index, order.attempt)
         try:
-            before, cooled_seconds = (None, None) if known else self._cool(order)
+            if not known:
+                self._begun[name] = self._cool(order)
+            before, cooled_seconds = self._begun.get(name, (None, None))
             finished = run_launch(
                 device,
                 self._visit.packs[order.case.engine],
@@ -316,7 +325,10 @@ class _Measuring:
                 recorder=energy.recorder if energy else None,
             )
         except (DeviceError, Stopped) as error:
-            append_entry(folder, interrupted_entry(device.info.id, order, as_launch_error(error)))
+            entry = interrupted_entry(device.info.id, order, as_launch_error(error))
+            before, cooled_seconds = self._begun.get(name, (None, None))
+            known_of_it = {"before": before, "cooled_seconds": cooled_seconds}
+            append_entry(folder, entry.model_copy(update=known_of_it))
             if isinstance(error, Stopped):
                 device.forget(order.key)
             raise

@@ -6,6 +6,7 @@ import fcntl
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import harness.launch as launch_module
 import harness.visit as visit_module
 from harness import cooling
 from harness.console import cooling_words, what_does_not_count
@@ -46,6 +48,7 @@ from harness.ledger import (
 from harness.plan import Plan, parse_plan
 from harness.power import PowerSource
 from harness.records import LaunchRecord, Trace, read_beside, read_record, write_beside
+from harness.stop import Stop
 from harness.sweep import check_same_plan, create_sweep, is_complete, run_sweep
 from harness.visit import Progress, Tools
 from tests.fake_device import (
@@ -546,15 +549,52 @@ def test_a_launch_that_is_taken_up_and_does_not_count_is_made_again_too(scene: S
         raise DeviceLost("the cable was pulled")
 
     scene.device.on_wait = lose
+    scene.device.climate = lambda n: CALM
     assert not scene.run()
-    later = scene.another_host(climate=lambda n: HOT if n == 2 else CALM)
+    later = scene.another_host(climate=lambda n: HOT if n == 1 else CALM)
     assert later.run()
     index = scene.launched()[0].index
     first = [e for e in scene.launched() if e.index == index]
     assert [(e.attempt, e.status) for e in first] == [(1, "ok"), (2, "ok")]
     assert [e.validity.level for e in first if e.validity] == ["invalid", "valid"]
+    assert [e.before.thermal_status for e in first if e.before] == [0, 0], "as when it began"
     started = [job.launch for job in scene.device.storage.started]
     assert len(started) == len(set(started)) == LAUNCHES + 1
+
+
+def test_of_a_launch_that_a_dead_host_began_nobody_knows_what_was_before_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(device: FakeDevice, launch: str, seconds: float, stop: Stop) -> JobStatus:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeDevice, "wait", die)
+        with pytest.raises(Killed):
+            scene.run()
+    assert scene.another_host(climate=lambda n: HOT if n == 1 else CALM).run()
+    first, second = scene.launched()[:2]
+    assert (first.before, first.cooled_seconds) == (None, None)
+    assert second.before is not None
+    assert second.before.thermal_status == 0
+
+
+def test_judging_a_launch_for_long_is_no_step_of_the_clock(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = launch_module.compare_outputs
+    ahead = 0
+
+    def compare_slowly(*args: Any) -> Any:
+        nonlocal ahead
+        ahead += 10_000_000_000
+        return judged(*args)
+
+    monotonic_ns = time.monotonic_ns
+    monkeypatch.setattr(launch_module, "compare_outputs", compare_slowly)
+    monkeypatch.setattr("harness.launch.time.monotonic_ns", lambda: monotonic_ns() + ahead)
+    assert scene.run()
+    assert {e.validity.level for e in scene.launched() if e.validity} == {"valid"}
 
 
 def test_a_launch_left_on_the_device_after_it_was_judged_is_not_collected_twice(
