@@ -1,10 +1,11 @@
 """What do probes cost? A model's latency with the memory pass's series beside it, and without.
 
 The probes are those of a phone with eight cores and six thermal zones, at their own periods; files
-that this computer lacks are stood for by files of the same content. Launches are interleaved in ABBA
-blocks; the figure is the median over the pairs of with/without, each of a launch's median. Latency
-itself is measured without: this is an upper limit. The goal is below 1.005. `sampler_cpu_share` is the CPU
-time of the sampling process over the life of the launch, in the median: what is taken from all cores together.
+that this computer lacks are stood for by files of the same content. Within each launch the sampler
+is held (SIGSTOP) and let go again in blocks of a third of a second, in seeded ABBA order: whole launches
+differ by far more than what is looked for. The figure is the median over the pairs of with/without,
+each of a block's median. Latency itself is measured without probes: this is an upper limit. The goal is
+below 1.005. `sampler_cpu_share` is the CPU time of all readings over the time they were made in.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import random
+import signal
 import statistics
 import subprocess
 import tempfile
+import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,37 +30,54 @@ from harness.devices.probes import CORE_FILES, CPU, STAT, Readable, Zone, make_p
 from harness.job import Job, Loop, Probe, TensorSource
 from harness.records import LaunchRecord, read_record
 from harness.runtimes import RuntimePack, build_local
+from harness.stats import estimate
 
 SHAPE = (1, 16, 128, 128)
+BLOCK_SECONDS = 0.35
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of the steady loop, with the sampler at work or held. Times are CLOCK_MONOTONIC."""
+
+    probed: bool
+    begin_ns: int
+    end_ns: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=12, help="ABBA blocks, two pairs each")
-    parser.add_argument("--iterations", type=int, default=150, help="timed, in each launch")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--launches", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=24, help="pairs of blocks in each launch")
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     pack = build_local(progress=print)
+    rng = random.Random(options.seed)
     logs: list[float] = []
     shares: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         model, probes = export_model(folder / "model.ptl"), phone_probes(folder)
-        print(f"{len(probes)} probes, {options.blocks} ABBA blocks")
-        for block in range(options.blocks):
-            for order in ("AB", "BA") if block % 2 == 0 else ("BA", "AB"):
-                records = {
-                    side: launch(pack, folder, model, probes if side == "A" else (), options)
-                    for side in order
-                }
-                probed, plain = median_ns(records["A"]), median_ns(records["B"])
-                logs.append(math.log(probed / plain))
-                shares.append(sampler_cpu_share(records["A"]))
-                print(f"  {probed / 1e6:.4f} ms with, {plain / 1e6:.4f} ms without")
-    ratio = math.exp(statistics.median(logs))
-    print(f"pairs from {math.exp(min(logs)):.4f} to {math.exp(max(logs)):.4f}")
-    share = round(statistics.median(shares), 5)
-    figures = {"latency_ratio": round(ratio, 5), "pairs": len(logs), "sampler_cpu_share": share}
+        print(f"{len(probes)} probes")
+        for number in range(options.launches):
+            record, blocks = launch(pack, folder, model, probes, options.pairs, rng)
+            own = list(pair_logs(record, blocks))
+            logs += own
+            shares.append(sampler_cpu_share(record, blocks))
+            print(
+                f"  launch {number + 1}: {median_ns(record) / 1e6:.3f} ms, "
+                f"{math.exp(statistics.median(own)):.4f} over {len(own)} pairs"
+            )
+    found = estimate(logs)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    print(f"95% interval of the ratio: {math.exp(found.low):.4f} to {math.exp(found.high):.4f}")
+    figures = {
+        "latency_ratio": round(math.exp(found.median), 5),
+        "pairs": len(logs),
+        "sampler_cpu_share": round(statistics.median(shares), 5),
+    }
     print(json.dumps(figures))
 
 
@@ -86,36 +109,81 @@ def launch(
     folder: Path,
     model: Path,
     probes: tuple[Probe, ...],
-    options: argparse.Namespace,
-) -> LaunchRecord:
-    """Launch once, with all that it is asked to read really read."""
-
-    def exactly(iterations: int) -> Loop:
-        return Loop(
-            min_iterations=iterations, min_seconds=0, max_iterations=iterations, max_seconds=3600
-        )
-
+    pairs: int,
+    rng: random.Random,
+) -> tuple[LaunchRecord, list[Block]]:
+    """Launch once, and hold the sampler in every second block or so of its steady loop."""
+    warmup_seconds = 1.0
+    seconds = 2 * pairs * BLOCK_SECONDS + 4.0
     job = Job(
         launch="probe-cost",
         engine="lite",
         measured_pass="latency",
         model_file=str(model),
-        threads=options.threads,
+        threads=1,
         inputs=(TensorSource(shape=SHAPE),),
         warm_loads=0,
-        warmup=exactly(20),
-        steady=exactly(options.iterations),
+        warmup=loop(warmup_seconds),
+        steady=loop(seconds),
         probes=probes,
     )
     (folder / "job.json").write_text(job.model_dump_json())
     command = [pack.runner, folder / "job.json", folder / "result.jsonl"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as runner:
+        time.sleep(warmup_seconds + 1.5)  # it is in its steady loop now
+        blocks = toggle(find_sampler(runner.pid), pairs, rng)
     record = read_record(folder / "result.jsonl")
-    if not isinstance(record, LaunchRecord):
-        raise SystemExit(f"the runner was interrupted: {record.reason}")
+    if runner.returncode != 0 or not isinstance(record, LaunchRecord):
+        raise SystemExit("the runner failed")
     if record.sampling and record.sampling.failures:
         raise SystemExit(f"probes failed: {record.sampling.failures}")
-    return record
+    return record, blocks
+
+
+def loop(seconds: float) -> Loop:
+    """Return a loop that lasts so long."""
+    return Loop(
+        min_iterations=1, min_seconds=seconds, max_iterations=1_000_000, max_seconds=seconds
+    )
+
+
+def find_sampler(runner: int) -> int:
+    """Return the process that reads files beside a runner: its only child."""
+    (child,) = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
+    return int(child)
+
+
+def toggle(sampler: int, pairs: int, rng: random.Random) -> list[Block]:
+    """Hold the sampler and let it go, pair by pair in random order."""
+    blocks = []
+    for _ in range(pairs):
+        for probed in rng.choice(((True, False), (False, True))):
+            os.kill(sampler, signal.SIGCONT if probed else signal.SIGSTOP)
+            begin_ns = time.monotonic_ns()
+            time.sleep(BLOCK_SECONDS)
+            blocks.append(Block(probed, begin_ns, time.monotonic_ns()))
+    os.kill(sampler, signal.SIGCONT)
+    return blocks
+
+
+def pair_logs(record: LaunchRecord, blocks: list[Block]) -> list[float]:
+    """Return each pair's log ratio of medians, with over without; inferences at edges are left out."""
+    samples = record.samples["steady"]
+    timed = list(zip(samples.start_ns, samples.duration_ns, strict=True))
+
+    def median_of(block: Block) -> float:
+        inside = [
+            duration
+            for start, duration in timed
+            if block.begin_ns <= start and start + duration <= block.end_ns
+        ]
+        return statistics.median(inside)
+
+    logs = []
+    for first, second in zip(blocks[::2], blocks[1::2], strict=True):
+        ratio = math.log(median_of(first) / median_of(second))
+        logs.append(ratio if first.probed else -ratio)
+    return logs
 
 
 def median_ns(record: LaunchRecord) -> float:
@@ -123,10 +191,12 @@ def median_ns(record: LaunchRecord) -> float:
     return float(statistics.median(record.durations_ns("steady").tolist()))
 
 
-def sampler_cpu_share(record: LaunchRecord) -> float:
+def sampler_cpu_share(record: LaunchRecord, blocks: list[Block]) -> float:
     """Return the CPU time of all readings over the time in which they were made."""
     assert record.sampling is not None
-    return record.sampling.cpu_ns / (record.marks[-1].time_ns - record.marks[0].time_ns)
+    held_ns = sum(block.end_ns - block.begin_ns for block in blocks if not block.probed)
+    life_ns = record.marks[-1].time_ns - record.marks[0].time_ns
+    return record.sampling.cpu_ns / (life_ns - held_ns)
 
 
 def export_model(path: Path) -> Path:

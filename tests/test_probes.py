@@ -45,7 +45,7 @@ def test_nothing_has_a_period_where_times_are_measured(measured_pass: Pass) -> N
     assert all(probe.period_seconds is None for probe in probes)
 
 
-@pytest.mark.parametrize(("measured_pass", "period"), [("memory", 0.01), ("energy", 0.1)])
+@pytest.mark.parametrize(("measured_pass", "period"), [("memory", 0.02), ("energy", 0.1)])
 def test_memory_is_followed_from_outside_in_bytes(measured_pass: Pass, period: float) -> None:
     memory, *others = make_probes(parse_readable(ANSWER), measured_pass)
     assert memory.file == "/proc/@PID/status"
