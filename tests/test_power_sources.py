@@ -90,6 +90,19 @@ def test_the_battery_that_tells_most_is_taken_whatever_the_vendor_calls_it() -> 
     assert "maxfg" in gauge({"supplies": silent + other}).name
 
 
+def test_a_battery_that_tells_all_but_the_current_does_not_hide_the_one_that_tells_it() -> None:
+    hidden = READABLE.replace("current_now -120000", "current_now cat: x: Permission denied")
+    meagre = READABLE.replace(BATTERY, "/sys/class/power_supply/bms").splitlines()[:3]
+    source = gauge({"supplies": hidden + "\n".join(meagre) + "\n", "asked": "-120000"})
+    assert "bms" in source.name
+
+
+def test_a_gauge_without_a_voltage_is_asked_of_the_battery_service_or_says_so() -> None:
+    supplies = "".join(line + "\n" for line in READABLE.splitlines() if "voltage" not in line)
+    assert gauge({"supplies": supplies, "asked": "-120000"}).name == "fuel gauge (cmd battery)"
+    assert f"{BATTERY}/voltage_now answers nothing" in gauge({"supplies": supplies}).refusal
+
+
 def test_a_gauge_that_sysfs_hides_is_asked_of_the_battery_service() -> None:
     denied = f"{BATTERY} type \n{BATTERY} current_now cat: {BATTERY}: Permission denied\n"
     source = gauge({"supplies": denied, "asked": "-120000\n"})

@@ -58,6 +58,11 @@ class Supply:
         """Return what a file reads, None if it does not read as a number."""
         return _number(self.answers.get(file, ""))
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The files that power is made of, and that do not read as numbers."""
+        return tuple(f for f in ("current_now", "voltage_now") if self.number(f) is None)
+
 
 def describe_sources(
     found: Mapping[str, str], calibration: Calibration | None, device: str
@@ -221,7 +226,7 @@ def _as_trace(name: str, points: Mapping[int, float], offsets: Sequence[tuple[in
 
 
 def parse_supplies(text: str) -> tuple[Supply, ...]:
-    """Return the batteries, those that tell most first."""
+    """Return the batteries, those that tell most of what matters first."""
     answers: dict[str, dict[str, str]] = defaultdict(dict)
     for line in text.splitlines():
         match = re.match(rf"({_SUPPLIES}/\S+) (type|{'|'.join(_GAUGE_FILES)}) ?(.*)$", line)
@@ -233,10 +238,11 @@ def parse_supplies(text: str) -> tuple[Supply, ...]:
         if told.get("type") in ("Battery", "") and "current_now" in told
     ]
 
-    def told(supply: Supply) -> int:
-        return sum(supply.number(file) is not None for file in _GAUGE_FILES)
+    def rank(supply: Supply) -> tuple[int, int]:
+        silent = sum(supply.number(file) is None for file in _GAUGE_FILES)
+        return len(supply.missing), silent
 
-    return tuple(sorted(found, key=lambda supply: -told(supply)))
+    return tuple(sorted(found, key=rank))
 
 
 def _gauge(found: Mapping[str, str], calibration: Calibration | None, device: str) -> PowerSource:
@@ -244,7 +250,7 @@ def _gauge(found: Mapping[str, str], calibration: Calibration | None, device: st
     supplies = parse_supplies(found.get("supplies", ""))
     asked = _number(found.get("asked", ""))
     refusal, advice = _judge_calibration(calibration, device)
-    if supplies and supplies[0].number("current_now") is not None:
+    if supplies and not supplies[0].missing:
         name, probes = supplies[0].folder, _sysfs_probes(supplies[0], calibration)
     elif asked is not None:
         name, probes = "cmd battery", _ASKED_PROBES
@@ -273,8 +279,12 @@ def _judge_calibration(calibration: Calibration | None, device: str) -> tuple[st
 
 
 def _explain_hidden(supplies: Sequence[Supply], asked: str) -> str:
-    """Say what was tried to read the current, and what came back."""
-    tried = [f"{s.folder}/current_now answers {_quote(s.answers['current_now'])}" for s in supplies]
+    """Say what was tried to read the current and the voltage, and what came back."""
+    tried = [
+        f"{supply.folder}/{file} answers {_quote(supply.answers.get(file, ''))}"
+        for supply in supplies
+        for file in supply.missing
+    ]
     tried.append(f"`cmd battery get -f current_now` answers {_quote(asked)}")
     return f"its fuel gauge cannot be read: {'; '.join(tried)}"
 
