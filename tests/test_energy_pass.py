@@ -17,6 +17,7 @@ import pytest
 from harness import usb_power
 from harness.calibration import calibration_path, store_calibration
 from harness.devices.android import AndroidPhone
+from harness.devices.android_queue import parse_look
 from harness.doctor import judge_energy, refuse_unfit
 from harness.energy import Energy, measure_energy
 from harness.energy_pass import Patience, open_energy_pass, run_detached
@@ -233,6 +234,18 @@ def test_charging_is_measured_along_only_when_the_plan_says_so() -> None:
     device = FakePhone(sources=(gauge(),))
     energy = open_energy_pass(device, plan(charging="as-is"), lambda text: None)
     assert energy.charging == "as-is"
+
+
+@pytest.mark.parametrize(
+    ("status", "charging"), [(1, True), (2, True), (3, False), (4, True), (5, True), (None, True)]
+)
+def test_a_phone_in_a_queue_is_off_its_charger_only_when_it_says_that_it_discharges(
+    status: int | None, charging: bool
+) -> None:
+    battery = "Current Battery Service state:\n  AC powered: false\n"
+    if status is not None:
+        battery += f"  status: {status}\n  level: 100\n"
+    assert parse_look(f"queue\njob\njob\nrunning\n{battery}") == QueueView(3, charging)
 
 
 # --- on virtual phones ---------------------------------------------------------------------------

@@ -7,10 +7,10 @@ began is nowhere among them. Not here: sending this (`android.py`), and when (`h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.devices.android_facts import parse_battery
 from harness.devices.android_scripts import ALIVE, ROOT
 from harness.devices.android_settings import Change
 from harness.power import QueueView
@@ -67,6 +67,8 @@ told() {{ set -- $(dumpsys battery | grep "^  $1: "); echo "${{2:-0}}"; }}
 pause() {{ : > {ROOT}/lock/heartbeat; sleep 1; }}
 first=$(told temperature)
 for job in @JOBS@; do
+  # The last job was a sign of life, and has ended.
+  : > {ROOT}/lock/heartbeat
   waited=0
   # 3: discharging (android.os.BatteryManager).
   until [ "$(told status)" = 3 ]; do
@@ -111,7 +113,8 @@ def parse_look(answer: str) -> QueueView:
     running, waiting = lines.count("running"), lines.count("job")
     # Between two of its jobs a queue has none that runs.
     left = max(1, running + waiting) if "queue" in lines else running
-    return QueueView(left, charging=parse_battery(answer).charging is not False)
+    # A full battery, and one that is not charged, are fed all the same; 3: discharging.
+    return QueueView(left, charging=re.search(r"^  status: 3$", answer, re.M) is None)
 
 
 _TIMEOUT = "system screen_off_timeout"
