@@ -71,7 +71,7 @@ def _governor(governor: str) -> Change:
     return Change(
         "governor",
         make_undo=f"""for p in {_POLICIES}; do g=$(cat $p)
-echo "[ \\"\\$(cat $p)\\" = $g ] || echo $g > $p"; done""",
+echo "[ \\"\\$(cat $p)\\" = $g ] || echo $g > $p || exit 1"; done""",
         change=f"for p in {_POLICIES}; do echo {governor} > $p && "
         f'[ "$(cat $p)" = {governor} ] || exit 1; done',
         advice="Changing the governor needs root: leave out device.governor.",
