@@ -447,9 +447,28 @@ def test_energy_from_a_battery_that_charges_is_invalid_and_the_trace_knows_best(
         assert judge_energy(monkeypatch, None, entry, traces=[told]).level == "valid"
     trouble = EnergyTrouble("charging", "see its current")
     assert keys(judge_energy(monkeypatch, trouble, entry, traces=[told])) == ["charging"]
+    charged = judge(entry, make_record(make_job("energy")), (), PLAN, ("all",))
+    assert keys(charged) == ["charging"], "what was not measured cannot be accepted"
     rails = GAUGE.model_copy(update={"kind": "rails", "sees_charging": False})
     behind = entry.model_copy(update={"power": rails})
     assert judge_energy(monkeypatch, None, behind).level == "valid"
+
+
+@pytest.mark.parametrize(("charging", "passing"), [("auto", True), ("as-is", False)])
+def test_a_charger_that_came_may_go_unless_the_plan_left_it_there(
+    monkeypatch: pytest.MonkeyPatch, charging: str, passing: bool
+) -> None:
+    monkeypatch.setattr(
+        "harness.validity.measure_energy", lambda *_: EnergyTrouble("charging", "plugged in")
+    )
+    device = PLAN.device.model_copy(update={"energy_charging": charging})
+    plan = PLAN.model_copy(update={"device": device})
+    off = hot(charging=False)
+    entry = make_entry(off, off, measured_pass="energy", power=GAUGE)
+    accepted = ("battery-charging", "all")
+    for excuses in ((), accepted):  # a launch without energy is never excused
+        validity = judge(entry, make_record(make_job("energy")), (), plan, excuses)
+        assert_reason(validity, "charging", "invalid", passing=passing)
 
 
 def test_a_recorder_that_failed_is_the_reason_rather_than_its_missing_trace(
