@@ -152,17 +152,12 @@ def judge(
     seen = _Seen(entry, record, beside, plan, baseline)
     findings = _EXCUSES if _ACCEPT_ALL in accepted else set(accepted) & _EXCUSES.keys()
     excused = set().union(*(_EXCUSES[finding] for finding in findings))
-    found = [
-        reason
-        for question in _QUESTIONS
-        for reason in question(seen)
-        # Where there is no energy, there is nothing that could count.
-        if reason.key not in excused or question is _no_energy
-    ]
+    found = [reason for question in _QUESTIONS for reason in question(seen)]
     found.sort(key=lambda reason: reason.level)  # "invalid" < "suspect"
     reasons: dict[str, Reason] = {}
     for reason in found:
-        reasons.setdefault(reason.key, reason)
+        if reason.key not in excused:
+            reasons.setdefault(reason.key, reason)
     ordered = tuple(reasons.values())
     return Validity(level=ordered[0].level if ordered else "valid", reasons=ordered)
 

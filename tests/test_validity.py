@@ -465,10 +465,8 @@ def test_a_charger_that_came_may_go_unless_the_plan_left_it_there(
     plan = PLAN.model_copy(update={"device": device})
     off = hot(charging=False)
     entry = make_entry(off, off, measured_pass="energy", power=GAUGE)
-    accepted = ("battery-charging", "all")
-    for excuses in ((), accepted):  # a launch without energy is never excused
-        validity = judge(entry, make_record(make_job("energy")), (), plan, excuses)
-        assert_reason(validity, "charging", "invalid", passing=passing)
+    validity = judge(entry, make_record(make_job("energy")), (), plan)
+    assert_reason(validity, "charging", "invalid", passing=passing)
 
 
 def test_a_recorder_that_failed_is_the_reason_rather_than_its_missing_trace(
