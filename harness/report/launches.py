@@ -157,7 +157,7 @@ def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
 
 def read_checked(folder: Path, file: str | None, sha256: str | None = None) -> LaunchRecord:
     """Read the result file of an ok launch. Raises BadRecord if it is not what it was."""
-    advice = "Measure it again with `phonebench run --resume`."
+    advice = "Take the file from a copy of the sweep, or measure in a new one."
     if file is None:
         raise BadRecord("the ledger names no result file for this launch", advice)
     path = folder / file
