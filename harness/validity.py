@@ -595,7 +595,9 @@ def _charging(seen: _Seen) -> Iterable[Reason]:
     trace = seen.record.trace(CHARGING) if seen.record else None
     if trace is not None and trace.values:
         return
-    if (before and before.charging) or (after and after.charging):
+    if before is None:  # it ran on its own, and is collected now that it is on its charger again
+        return
+    if before.charging or (after and after.charging):
         yield _invalid("charging", "the battery was charged meanwhile, and is what is measured")
 
 

@@ -449,6 +449,8 @@ def test_energy_from_a_battery_that_charges_is_invalid_and_the_trace_knows_best(
     assert keys(judge_energy(monkeypatch, trouble, entry, traces=[told])) == ["charging"]
     charged = judge(entry, make_record(make_job("energy")), (), PLAN, ("all",))
     assert keys(charged) == ["charging"], "what was not measured cannot be accepted"
+    alone = entry.model_copy(update={"before": None})
+    assert judge_energy(monkeypatch, None, alone).level == "valid", "it is back on its cable"
     rails = GAUGE.model_copy(update={"kind": "rails", "sees_charging": False})
     behind = entry.model_copy(update={"power": rails})
     assert judge_energy(monkeypatch, None, behind).level == "valid"
