@@ -492,5 +492,19 @@ def test_the_gravest_reason_stands_first_and_one_that_stays_forbids_another_try(
 def test_the_docs_name_every_reason_and_every_limit() -> None:
     page = (ROOT / "docs/validity.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(LABELS)
-    for limit in (LIMITS.battery_percent, LIMITS.involuntary_switches, LIMITS.samples):
-        assert f"{limit:.0f}" in page
+    limits = [
+        f"{LIMITS.clock_fall:.0%} of a highest clock",
+        f"{LIMITS.mean_clock_fall:.0%} of a mean clock",
+        f"{LIMITS.clock_reading_fall:.0%} of a clock that was read",
+        f"{LIMITS.skin_celsius:g} °C, {LIMITS.die_celsius:g} °C",
+        f"{LIMITS.battery_percent:g}% of the battery",
+        f"{LIMITS.crowded_cores:g} and {LIMITS.overrun_cores:g} of a core",
+        f"{LIMITS.involuntary_switches:g} switches a second",
+        f"once in {1 / LIMITS.interrupted_share:g} inferences",
+        f"{LIMITS.samples} samples",
+        f"{LIMITS.probe_share_beside:.0%} of a core for probes",
+        f"{LIMITS.drift_share:.0%} of drift",
+        f"{LIMITS.clock_step_seconds:g} s",
+    ]
+    told = re.findall(r"^\| ([^`|]+) \| [^|]+ \|$", page, flags=re.MULTILINE)
+    assert [limit for limit in told if limit not in ("limit", "---")] == limits
