@@ -95,7 +95,6 @@ class Shape:
     drift_per_round: float = 0.0
     launch_noise: float = 0.015
     two_groups: bool = False
-    threads_in_force: int | None = None
     resident_fraction: float = 0.0
     involuntary_switches_per_second: float = 2.0
     load_1min: float = 0.3
@@ -482,7 +481,7 @@ def record_bytes(
         _mark("engine_ready", main_ns + 30_000_000, resident, in_memory_pass),
         Actual(
             type="actual",
-            threads=shape.threads_in_force or case.threads,
+            threads=case.threads,
             affinity=tuple(range(device.cores)),
             memory_format="contiguous",
             quantized_engine="qnnpack",

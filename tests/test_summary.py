@@ -203,7 +203,6 @@ DOUBTS = {
     "drifting_cases": replace(QUIET, drift_per_round=0.01),
     "bimodal_cases": replace(QUIET, two_groups=True),
     "busy_cores": replace(QUIET, samples=300, involuntary_switches_per_second=60.0),
-    "not_as_requested": replace(QUIET, threads_in_force=3),
     "wrong_outputs": replace(QUIET, outputs_are_wrong=True),
     "warm_cold_loads": replace(QUIET, resident_fraction=1.0),
     "few_iterations": replace(QUIET, samples=20),

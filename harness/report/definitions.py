@@ -129,7 +129,6 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
 FLAG_WORDS: dict[str, str] = {
     "wrong_outputs": "wrong outputs",
     "lost_launches": "lost launches",
-    "not_as_requested": "not as requested",
     "few_launches": "few launches",
     "bimodal_cases": "two groups",
     "varying_launches": "noisy",

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.report.cases import CaseSummary, DeviceSummary, Finding, SweepSummary
 from harness.report.definitions import REASON_ADVICE
-from harness.report.launches import Launch, Numbers
+from harness.report.launches import Launch
 from harness.report.numbers import growth_words, percent, plural, significant
 from harness.stats import LAUNCHES_FOR_INTERVAL, drift, separation, variation
 
@@ -416,34 +416,6 @@ def _busy_cores(device: DeviceSummary) -> Iterator[Finding]:
     )
 
 
-def _not_as_requested(device: DeviceSummary) -> Iterator[Finding]:
-    other = [
-        (case, "; ".join(sorted(set(chain.from_iterable(map(_disagreements, numbers))))))
-        for case in device.cases
-        if (numbers := case.of_pass("latency")) and any(map(_disagreements, numbers))
-    ]
-    yield from _about_cases(
-        "not_as_requested",
-        "warning",
-        "{cases_have} settings in force that differ from those asked for",
-        "The numbers are true of what was in force, not of what the case is called.",
-        other,
-    )
-
-
-def _disagreements(numbers: Numbers) -> list[str]:
-    job, actual = numbers.header.job, numbers.actual
-    if job is None or actual is None:
-        return []
-    pairs: list[tuple[str, object, object]] = [("threads", job.threads, actual.threads)]
-    if job.affinity is not None:
-        pairs.append(("cores", sorted(job.affinity), sorted(actual.affinity)))
-    if job.quantized_engine is not None:
-        pairs.append(("quantized engine", job.quantized_engine, actual.quantized_engine))
-    pairs.append(("memory format", job.memory_format, actual.memory_format))
-    return [f"{name}: asked {asked}, got {got}" for name, asked, got in pairs if asked != got]
-
-
 def _warm_cold_loads(device: DeviceSummary) -> Iterator[Finding]:
     warm = [
         (case, f"{percent(max(resident))} of the file was still in memory")
@@ -551,7 +523,6 @@ DEVICE_FINDERS: tuple[DeviceFinder, ...] = (
     _leaks,
     _energy_refused,
     _no_energy,
-    _not_as_requested,
     _few_launches,
     _bimodal_cases,
     _varying_launches,
