@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from harness.cache import cache_folder
 from harness.devices.base import Device
 from harness.energy import charge_ratio
+from harness.energy_pass import keep_awake
 from harness.errors import CalibrationRefused, DeviceError, NotSupported
 from harness.job import Job, Loop, Probe, TensorSource
 from harness.ledger import write_whole
@@ -131,13 +132,14 @@ def calibrate(
     source = _find_gauge(device)
     pack = find_pack()
     device.install(pack)
-    tell(f"reading {source.name} at rest, at work, at rest: {pace.run_seconds:.0f} s")
-    record = _run(device, pack, source, pace, stop)
-    if not _is_plugged(record):
-        return analyse(record, device.info.fingerprint)
-    as_it_is = _Seen.of(record)
-    tell("it is plugged in: the same again with charging suspended")
     with _put_back(device):
+        keep_awake(device, DeviceSettings())
+        tell(f"reading {source.name} at rest, at work, at rest: {pace.run_seconds:.0f} s")
+        record = _run(device, pack, source, pace, stop)
+        if not _is_plugged(record):
+            return analyse(record, device.info.fingerprint)
+        as_it_is = _Seen.of(record)
+        tell("it is plugged in: the same again with charging suspended")
         try:
             device.apply(DeviceSettings(suspend_charging=True))
         except NotSupported as error:

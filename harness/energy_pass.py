@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -189,6 +189,7 @@ def _keep_charging_off(
     if way == "as-is":
         return "as-is", None
     if _is_on_battery(device, source):
+        keep_awake(device, plan.device)
         return "not charging", None
     if not isinstance(device, _BatteryDevice):
         raise _Unavailable("the device charges, and nothing here can keep it from that")
@@ -207,6 +208,15 @@ def _keep_charging_off(
         except _Unavailable as error:
             reasons.append(error.reason)
     raise _Unavailable("the phone charges, and " + "; ".join(reasons))
+
+
+def keep_awake(device: Device, settings: DeviceSettings) -> None:
+    """Keep a device's screen on, where that can be set.
+
+    One that runs on its battery goes to sleep otherwise, in the midst of its work.
+    """
+    with suppress(NotSupported):
+        device.apply(settings.model_copy(update={"stay_awake": True}))
 
 
 def _is_on_battery(device: Device, source: PowerSource) -> bool:
@@ -246,6 +256,7 @@ def _suspend(
     calibration = source.calibration
     if calibration is not None and calibration.suspend_works is False:
         raise _Unavailable("it ignores being told to suspend that (as its calibration found)")
+    keep_awake(phone, settings)
     suspended = settings.model_copy(update={"suspend_charging": True})
     try:
         phone.apply(suspended)

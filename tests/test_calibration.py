@@ -183,6 +183,7 @@ class GaugePhone(FakeDevice):
     has_setting: bool = True
     source: PowerSource | None = SOURCE
     suspended: bool = False
+    awake: bool = False
     jobs_seen: list[Job] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -195,6 +196,7 @@ class GaugePhone(FakeDevice):
         if not self.has_setting:
             raise NotSupported("no such property")
         self.suspended = settings.suspend_charging
+        self.awake |= settings.stay_awake
 
     def restore(self) -> None:
         super().restore()
@@ -219,9 +221,14 @@ def calibrated(phone: GaugePhone, told: list[str] | None = None) -> Calibration:
         return calibrate(phone, no_pack, tell, stop, QUICK)
 
 
-def test_a_phone_without_a_cable_is_measured_once() -> None:
-    phone = GaugePhone()
+@pytest.mark.parametrize("has_setting", [True, False])
+def test_a_phone_without_a_cable_is_kept_awake_if_it_can_be_and_measured_once(
+    has_setting: bool,
+) -> None:
+    phone = GaugePhone(has_setting=has_setting)
     found = calibrated(phone)
+    assert phone.awake == has_setting
+    assert phone.restored
     assert found.sign == -1
     assert found.suspend_works is None
     assert len(phone.jobs_seen) == 1

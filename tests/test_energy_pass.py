@@ -133,6 +133,7 @@ def test_the_first_source_that_can_be_used_is_taken() -> None:
     opened_pass = open_energy_pass(device, plan(), lambda text: None)
     assert opened_pass.source.kind == "gauge"
     assert opened_pass.charging == "not charging"
+    assert device.applied[-1].stay_awake, "without a cable it would go to sleep"
 
 
 def test_rails_need_nothing_of_the_charger() -> None:

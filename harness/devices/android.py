@@ -38,7 +38,11 @@ from harness.devices import android_scripts as scripts
 from harness.devices import probes
 from harness.devices.adb import Adb, Output, list_phones, longest_push_seconds
 from harness.devices.android_scripts import ROOT
-from harness.devices.android_settings import Change, wanted_changes
+from harness.devices.android_settings import (
+    STAY_AWAKE_UNPLUGGED,
+    Change,
+    wanted_changes,
+)
 from harness.devices.base import Attached, JobExit, JobResult, JobStatus
 from harness.devices.processes import start_ticks
 from harness.errors import (
@@ -165,8 +169,12 @@ class AndroidPhone:
 
     def apply(self, settings: DeviceSettings) -> None:
         """Change settings; how to undo each is on the phone before it is changed."""
-        self._settings = settings
-        self._change(wanted_changes(settings))
+        before, self._settings = self._settings, settings
+        try:
+            self._change(wanted_changes(settings))
+        except NotSupported:  # nor is it after a reboot
+            self._settings = before
+            raise
 
     def resolve_cores(self, affinity: str) -> tuple[int, ...]:
         """Return the cores of the highest ("big") or lowest ("little") clock."""
@@ -396,7 +404,7 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
         It gives up after `patience_seconds` of waiting for that, and may rest `rest_seconds` before a job.
         """
         self.cancel_queue()
-        self._change([queue.STAY_AWAKE_UNPLUGGED])
+        self._change([STAY_AWAKE_UNPLUGGED])
         queued = [
             queue.QueuedJob(
                 job.launch,

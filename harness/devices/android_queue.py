@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.devices.android_scripts import ALIVE, ROOT
-from harness.devices.android_settings import Change
 from harness.power import QueueView
 
 QUEUE = f"{ROOT}/queue"
@@ -115,17 +114,3 @@ def parse_look(answer: str) -> QueueView:
     left = max(1, running + waiting) if "queue" in lines else running
     # A full battery, and one that is not charged, are fed all the same; 3: discharging.
     return QueueView(left, charging=re.search(r"^  status: 3$", answer, re.M) is None)
-
-
-_TIMEOUT = "system screen_off_timeout"
-STAY_AWAKE_UNPLUGGED = Change(
-    "screen-timeout",
-    # Without a cable, a phone whose screen is off goes to sleep, and its clock stands still.
-    make_undo=f"""before=$(settings get {_TIMEOUT})
-if [ "$before" = null ]; then echo "settings delete {_TIMEOUT}"
-else echo "settings put {_TIMEOUT} $before"; fi
-echo '[ "$(settings get {_TIMEOUT})" = "'$before'" ]'""",
-    change=f"input keyevent WAKEUP 2>/dev/null; settings put {_TIMEOUT} 2147483647 && "
-    f'[ "$(settings get {_TIMEOUT})" = 2147483647 ]',
-    advice="Set the longest screen timeout in the phone's own settings.",
-)

@@ -13,6 +13,7 @@ from harness.plan import DeviceSettings
 
 _STAY_ON = "global stay_on_while_plugged_in"
 _SUSPEND = "power.battery_input.suspended"
+_TIMEOUT = "system screen_off_timeout"
 _POLICIES = "/sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
 
 
@@ -30,7 +31,7 @@ def wanted_changes(settings: DeviceSettings) -> list[Change]:
     """Return the changes that a plan asks for."""
     changes = []
     if settings.stay_awake:
-        changes.append(_STAY_AWAKE)
+        changes += [_STAY_AWAKE, STAY_AWAKE_UNPLUGGED]
     if settings.fixed_performance:
         changes.append(_FIXED_PERFORMANCE)
     if settings.suspend_charging:
@@ -49,6 +50,17 @@ echo '[ "$(settings get {_STAY_ON})" = "'$before'" ]'""",
     # 7: on AC, USB and wireless (android.os.BatteryManager).
     change=f"""settings put {_STAY_ON} 7 && [ "$(settings get {_STAY_ON})" = 7 ]""",
     advice="Leave out device.stay_awake, and keep the screen on by hand.",
+)
+STAY_AWAKE_UNPLUGGED = Change(
+    "screen-timeout",
+    # Without a cable, a phone whose screen is off goes to sleep, and its clock stands still.
+    make_undo=f"""before=$(settings get {_TIMEOUT})
+if [ "$before" = null ]; then echo "settings delete {_TIMEOUT}"
+else echo "settings put {_TIMEOUT} $before"; fi
+echo '[ "$(settings get {_TIMEOUT})" = "'$before'" ]'""",
+    change=f"input keyevent WAKEUP 2>/dev/null; settings put {_TIMEOUT} 2147483647 && "
+    f'[ "$(settings get {_TIMEOUT})" = 2147483647 ]',
+    advice="Set the longest screen timeout in the phone's own settings.",
 )
 _FIXED_PERFORMANCE = Change(
     "fixed-performance",
