@@ -65,11 +65,12 @@ class Order:
 @dataclass(frozen=True)
 class Finished:
     """A launch that ended: the host's account of it, the runner's record (None: nothing), and what
-    was recorded beside it.
+    was recorded beside it. `parsed` is the record as it reads, None if it is not whole.
     """
 
     entry: LedgerEntry
     record: bytes | None
+    parsed: LaunchRecord | None
     beside: tuple[Trace, ...] = ()
 
 
@@ -107,14 +108,15 @@ def run_launch(
             try:
                 status = _wait(device, order, stop)
             except Stopped:
-                if not _is_whole(device.fetch(order.key), order):
+                if not _is_good(_parse(device.fetch(order.key), order)):
                     raise
         result = device.fetch(order.key)
         after = device.conditions()
     except (RunnerTimeout, NotSupported) as error:
         problem = error
     host_ns = time.monotonic_ns() - started_ns
-    verdict = _judge(order, result, status, problem)
+    parsed = _parse(result, order)
+    verdict = _judge(order, result, parsed, status, problem)
     entry = LedgerEntry(
         device=device.info.id,
         case=order.case.id,
@@ -134,7 +136,8 @@ def run_launch(
         power=power,
         beside_error=beside.error,
     )
-    return Finished(entry, result.record, beside.traces)
+    whole = parsed if isinstance(parsed, LaunchRecord) else None
+    return Finished(entry, result.record, whole, beside.traces)
 
 
 class _Beside:
@@ -325,17 +328,33 @@ class _Verdict:
     fidelity: Fidelity | None = None
 
 
+_Parsed = LaunchRecord | Interrupted | BadRecord
+
+
+def _parse(result: JobResult, order: Order) -> _Parsed:
+    """Read what a job left, once: large records take milliseconds."""
+    try:
+        return parse_record(result.record or b"", order.key)
+    except BadRecord as error:
+        return error
+
+
 def _judge(
-    order: Order, result: JobResult, status: JobStatus, problem: HarnessError | None
+    order: Order,
+    result: JobResult,
+    parsed: _Parsed,
+    status: JobStatus,
+    problem: HarnessError | None,
 ) -> _Verdict:
     """Turn what came back into a status. Nothing that is not whole and right counts as ok."""
     try:
         if problem is not None:
             raise problem
-        if status.state == "vanished" and not _is_whole(result, order):
+        if status.state == "vanished" and not _is_good(parsed):
             message = "the runner is gone without a trace; the device may have restarted"
             return _Verdict("interrupted", LaunchError(kind="DeviceError", message=message))
-        fidelity = compare_outputs(order.model, _complete_record(order, result, status.exit))
+        record = _complete_record(order, parsed, result.stderr_tail, status.exit)
+        fidelity = compare_outputs(order.model, record)
     except HarnessError as error:
         return _Verdict("failed", as_launch_error(error))
     wrong = _find_wrong(order, fidelity)
@@ -344,13 +363,9 @@ def _judge(
     return _Verdict("ok", fidelity=fidelity)
 
 
-def _is_whole(result: JobResult, order: Order) -> bool:
+def _is_good(parsed: _Parsed) -> bool:
     """Tell whether a runner came to the good end of its work, whatever became of it then."""
-    try:
-        record = parse_record(result.record or b"", order.key)
-    except BadRecord:
-        return False
-    return isinstance(record, LaunchRecord) and record.end.status == "ok"
+    return isinstance(parsed, LaunchRecord) and parsed.end.status == "ok"
 
 
 def as_launch_error(error: HarnessError) -> LaunchError:
@@ -358,11 +373,12 @@ def as_launch_error(error: HarnessError) -> LaunchError:
     return LaunchError(kind=error.kind, message=error.message, advice=error.advice)
 
 
-def _complete_record(order: Order, result: JobResult, ended: JobExit | None) -> LaunchRecord:
-    last_words = (
-        f"; its last words: {result.stderr_tail.strip()[-300:]}" if result.stderr_tail else ""
-    )
-    record = parse_record(result.record or b"", order.key)
+def _complete_record(
+    order: Order, record: _Parsed, stderr_tail: str, ended: JobExit | None
+) -> LaunchRecord:
+    last_words = f"; its last words: {stderr_tail.strip()[-300:]}" if stderr_tail else ""
+    if isinstance(record, BadRecord):
+        raise record
     if isinstance(record, Interrupted):
         raise RunnerCrashed(
             f"the runner {_describe(ended)} before it finished{last_words}",

@@ -19,7 +19,6 @@ from harness.cooling import Cooling, cool
 from harness.devices.base import Device
 from harness.energy_pass import EnergyPass, open_energy_pass, run_detached
 from harness.errors import (
-    BadRecord,
     DeviceError,
     DeviceLost,
     EnergyRefused,
@@ -49,7 +48,7 @@ from harness.ledger import (
     write_whole,
 )
 from harness.plan import Case, EngineName, Plan, slug
-from harness.records import Interrupted, LaunchRecord, parse_record, write_beside
+from harness.records import write_beside
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
 from harness.validity import judge, may_pass
@@ -356,18 +355,8 @@ class _Measuring:
 
     def _judge(self, entry: LedgerEntry, finished: Finished, plan: Plan) -> LedgerEntry:
         accepted = self._sweep.file.accepted
-        record = _parse(finished)
-        validity = judge(entry, record, finished.beside, plan, accepted, self._baseline)
+        validity = judge(entry, finished.parsed, finished.beside, plan, accepted, self._baseline)
         return entry.model_copy(update={"validity": validity})
-
-
-def _parse(finished: Finished) -> LaunchRecord | None:
-    """Return a launch's record if it is whole; what is wrong with it is in the entry already."""
-    try:
-        record = parse_record(finished.record or b"", finished.entry.case)
-    except BadRecord:
-        return None
-    return None if isinstance(record, Interrupted) else record
 
 
 def deserves_another(entry: LedgerEntry) -> bool:
