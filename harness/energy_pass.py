@@ -288,6 +288,8 @@ def _find_port(phone: Phone) -> usb_power.Port:
 
 # Loading, first inference, checks and writing, beside what a job waits and works for.
 _OVERHEAD_SECONDS = 30.0
+# How much longer a phone that works is left alone than one that is waited for.
+_SELDOM = 10
 
 
 def run_detached(
@@ -387,7 +389,8 @@ class _Absence:
                 raise DeviceLost(
                     f"{name} did not come back", "Plug it in, then: phonebench run --resume."
                 )
-            self._pause()
+            # One that can be seen is reached over the air: to be asked is work beside its work.
+            self._pause(1 if view is None else _SELDOM)
 
     def _seconds(self, left: int) -> float:
         """Return how long the last jobs of the queue take, about."""
@@ -396,7 +399,7 @@ class _Absence:
             for job in self.jobs[-left:]
         )
 
-    def _pause(self) -> None:
-        self.stop.wait_for(None, self.patience.poll)
+    def _pause(self, times: int = 1) -> None:
+        self.stop.wait_for(None, times * self.patience.poll)
         if self.stop.is_set():
             raise Stopped("the user wants to stop")

@@ -427,7 +427,7 @@ echo {_pack_folder(pack)}/supervise > supervise && cat /proc/sys/kernel/random/b
                 answer = self._adb.try_shell(guard + queue.LOOK)
                 self._given_up = False
                 return queue.parse_look(answer.text) if answer.exit_code == 0 else None
-        except DeviceLost:
+        except DeviceError:  # it is just going, or coming
             pass
         self._given_up = True
         return None
