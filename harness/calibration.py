@@ -61,6 +61,7 @@ class Limits:
 
 LIMITS = Limits()
 POLL_SECONDS = 0.1
+_JOB_PREFIX = "calibrate-"
 _SCALES = (1e-6, 1e-3)
 _LOAD = SyntheticLoad(work=1_000_000)  # about a millisecond
 _ADVICE_WIRELESS = (
@@ -130,6 +131,7 @@ def calibrate(
     reason, DeviceError, and Stopped.
     """
     source = _find_gauge(device)
+    _clear(device)
     pack = find_pack()
     device.install(pack)
     with _put_back(device):
@@ -179,6 +181,21 @@ def _find_gauge(device: Device) -> PowerSource:
     return readable[0]
 
 
+def _clear(device: Device) -> None:
+    """See that nothing of ours works on the device: what a host that died has left of this, or else."""
+    for job in device.jobs():
+        runs = device.poll(job).state == "running"
+        if job.startswith(_JOB_PREFIX):
+            if runs:
+                device.kill(job)
+            device.forget(job)
+        elif runs:
+            raise CalibrationRefused(
+                f"{device.info.id} still runs {job}, which a host that is gone has left",
+                "Wait until it has ended, or go on with that sweep: `phonebench run --resume`.",
+            )
+
+
 def _run(
     device: Device, pack: RuntimePack, source: PowerSource, pace: Pace, stop: Stop
 ) -> LaunchRecord:
@@ -215,7 +232,7 @@ def _make_job(device: Device, source: PowerSource, pace: Pace) -> Job:
     )
     nothing = Loop(min_iterations=0, min_seconds=0.0, max_iterations=1, max_seconds=1.0)
     return Job(
-        launch=f"calibrate-{uuid.uuid4().hex[:12]}",
+        launch=f"{_JOB_PREFIX}{uuid.uuid4().hex[:12]}",
         engine=ENGINE,
         measured_pass="energy",
         model_file=model_file,

@@ -26,6 +26,7 @@ from harness.calibration import (
 )
 from harness.cli import app
 from harness.devices.android import AndroidPhone
+from harness.devices.base import JobStatus
 from harness.errors import CalibrationRefused, HarnessError, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.plan import DeviceSettings
@@ -273,6 +274,17 @@ def test_a_run_that_breaks_off_leaves_nothing_on_the_phone() -> None:
     with pytest.raises(HarnessError, match="the cable"):
         calibrated(phone)
     assert phone.jobs() == []
+
+
+def test_what_a_dead_host_left_running_does_not_load_the_phone_meanwhile() -> None:
+    phone = GaugePhone()
+    phone.storage.jobs |= {"calibrate-old": JobStatus("running"), "sweep-1": JobStatus("finished")}
+    calibrated(phone)
+    assert phone.killed == ["calibrate-old"]
+    assert phone.jobs() == ["sweep-1"]
+    phone.storage.jobs["sweep-2"] = JobStatus("running")
+    with pytest.raises(CalibrationRefused, match="still runs sweep-2"):
+        calibrated(phone)
 
 
 # --- the whole, on a virtual phone ---------------------------------------------------------------
