@@ -1,7 +1,7 @@
 # make demo    set everything up and run the quickstart on this computer
 # make test    set everything up and pass the tests
 # make check   the quick subset: lint, types, unit tests
-# make demo-phone   run a plan on virtual phones: x86_64, and arm64 emulated
+# make demo-phone   run plans on virtual phones: x86_64, with energy, and arm64 emulated
 # make campaign     500 launches on a virtual phone, with a random fault each
 # make test-device SERIAL=...   hold a physical phone to the contract of devices
 # make setup   the environment (.venv) and what the tests need of the system

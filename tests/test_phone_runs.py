@@ -14,7 +14,7 @@ import pytest
 
 from harness.ledger import read_sweep
 from tests.conftest import require_tool
-from tests.demo_phone import run_plan
+from tests.demo_phone import DEMOS, run_demo
 from tests.phones import SMALL, await_truth, own_adb_server, plugged_in
 from tests.virtual_phone import AdbServer
 
@@ -71,9 +71,10 @@ def test_a_run_that_is_killed_goes_on_on_the_phone_and_sends_nothing_again(
 def test_an_arm64_phone_computes_what_eager_does(adb: AdbServer, tmp_path: Path) -> None:
     require_tool("qemu-aarch64-static")
     require_tool("aarch64-linux-gnu-g++")
-    sweep = run_plan(adb, "arm64-v8a", "examples/phone.toml", tmp_path)
+    sweep = run_demo(adb, DEMOS["arm64"], tmp_path)
     entries = read_sweep(sweep).entries
-    assert [entry.status for entry in entries] == ["ok"] * 2
+    # More than one attempt, where this computer was busy.
+    assert {(entry.index, entry.status) for entry in entries} == {(1, "ok"), (2, "ok")}
     # What each recipe must reach is the sweep's own criterion; a launch below it fails.
     assert all(entry.fidelity is not None for entry in entries)
     assert (sweep / "report.html").exists()
