@@ -65,6 +65,12 @@ size_t number_length(std::string_view text) {
   return i;
 }
 
+// Whether a number stands right here, but for blanks: one farther on is another quantity's.
+bool begins_with_number(std::string_view text) {
+  const size_t start = text.find_first_not_of(" \t");
+  return start != std::string_view::npos && number_length(text.substr(start)) > 0;
+}
+
 // The first number in `text`, which is cut off behind it.
 bool take_number(std::string_view& text, double& value) {
   for (; !text.empty(); text.remove_prefix(1)) {
@@ -92,7 +98,7 @@ bool sum_cycles(std::string_view text, double& kilocycles) {
     sum += khz * ticks / ticks_per_second();
   } while (take_number(text, khz));
   kilocycles = sum;
-  return true;
+  return std::isfinite(sum);
 }
 
 // proc(5): "cpu user nice system idle iowait irq softirq steal ..."; guests are within user.
@@ -105,6 +111,7 @@ bool sum_busy(std::string_view text, double& busy_ns) {
     if (!take_number(text, ticks)) return field >= 4;
     if (field != 3 && field != 4) sum += ticks;
     busy_ns = sum / ticks_per_second() * 1e9;
+    if (!std::isfinite(busy_ns)) return false;
   }
   return true;
 }
@@ -131,6 +138,7 @@ bool find_value(std::string_view text, Reading reading, const Channel& channel, 
   const size_t at = text.find(channel.after);
   if (at == std::string_view::npos) return false;
   text.remove_prefix(at + channel.after.size());
+  if (!channel.after.empty() && !begins_with_number(text)) return false;
   if (!take_number(text, value)) return false;
   value *= channel.scale;
   return std::isfinite(value);

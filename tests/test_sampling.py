@@ -192,8 +192,10 @@ def test_probes_without_a_period_are_read_at_every_mark_from_the_ready_engine_on
         ("number", "\x00\xff garbage", None),
         ("time_in_state", "300000 100\n600000 50\n", (300000 * 100 + 600000 * 50) / 100),
         ("time_in_state", "300000 100\n600000\n", None),
+        ("time_in_state", "1e300 1e300\n", None),
         ("time_in_state", "", None),
         ("cpu_busy", "cpu  1 2 3 400 500 6 7 8 9 10\ncpu0 1 2", 27e7),
+        ("cpu_busy", "cpu  1e308 2 3 4 5 6 7 8", None),
         ("cpu_busy", "intr 5", None),
         ("charging", "Charging\n", 1.0),
         ("charging", "Full\n", 1.0),
@@ -220,12 +222,14 @@ def test_text_becomes_a_value_or_a_counted_failure_that_quotes_it(
 
 
 def test_a_channel_is_the_number_after_its_words_times_its_scale(bench: Bench) -> None:
-    (bench.folder / "text").write_text("1 level 2 volts 3")
-    channels = (channel("a", after="level", scale=10), channel("b"), channel("c", after="amps"))
+    (bench.folder / "text").write_text("1 level\t-2 volts: unknown 3 current \nlimit: 500")
+    after = {"a": "level", "missing": "amps", "garbage": "volts:", "nothing": "current"}
+    channels = tuple(channel(name, after=words, scale=10) for name, words in after.items())
+    channels = (*channels, channel("first"))
     text = probe(file=str(bench.folder / "text"), period_seconds=None, channels=channels)
     record = bench.measure(probes=(text,))
-    assert (values(record, "a")[0], values(record, "b")[0]) == (20, 1)
-    assert set(failures(record)) == {"c"}
+    assert (values(record, "a")[0], values(record, "first")[0]) == (-20, 1)
+    assert set(failures(record)) == {"missing", "garbage", "nothing"}
 
 
 def test_commands_are_read_too(bench: Bench) -> None:
