@@ -119,6 +119,12 @@ class FakePhone(FakeDevice):
         pass
 
 
+@pytest.fixture(autouse=True)
+def own_calibrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep calibrations from tests that run meanwhile: virtual phones share a fingerprint."""
+    monkeypatch.setattr("harness.calibration.cache_folder", lambda: tmp_path / "calibrations")
+
+
 def refuse(device: FakeDevice, plan: Plan) -> EnergyRefused:
     with pytest.raises(EnergyRefused) as refused:
         open_energy_pass(device, plan, lambda text: None, AT_ONCE)
