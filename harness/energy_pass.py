@@ -311,7 +311,8 @@ def run_detached(
     limits = patience or Patience()
     rest_seconds = int(min(plan.measure.cooldown_seconds, 300.0))
     device.enqueue(jobs, int(limits.unplug + limits.replug), rest_seconds)
-    absence = _Absence(device, energy.port, [job for job, _ in jobs], tell, stop, limits)
+    queued = [job for job, _ in jobs]
+    absence = _Absence(device, energy.port, queued, rest_seconds, tell, stop, limits)
     try:
         absence.wait()
     finally:
@@ -335,16 +336,22 @@ class _Absence:
     phone: _BatteryDevice
     port: usb_power.Port | None
     jobs: Sequence[Job]
+    rest_seconds: float
     tell: Tell
     stop: Stop
     patience: Patience
 
     def wait(self) -> None:
-        """Return when the phone is back and its queue is through."""
-        left = len(self.jobs)
+        """Return when the phone is back and its queue is through, or stuck in a job that does not end."""
+        left, stuck_seconds = len(self.jobs), 0.0
         while left:
             self._send_away(left)
+            began, before = time.monotonic(), left
             left = self._await_return(left)
+            stuck_seconds = stuck_seconds + time.monotonic() - began if left == before else 0.0
+            if stuck_seconds > self._seconds(left) + self.rest_seconds:
+                self.tell(f"{self.phone.info.id}: the launch that it is at does not end")
+                return
             if left and self.port is None:
                 self.tell(f"{self.phone.info.id}: plugged in too early, {left} launches are left")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from harness.devices.android import AndroidPhone
 from harness.devices.android_queue import parse_look
 from harness.doctor import judge_energy, refuse_unfit
 from harness.energy import Energy, measure_energy
-from harness.energy_pass import Patience, open_energy_pass, run_detached
+from harness.energy_pass import EnergyPass, Patience, open_energy_pass, run_detached
 from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
 from harness.job import Channel, Job, Loop, Probe, TensorSource
 from harness.ledger import Conditions, LedgerEntry, Sweep, read_sweep
@@ -241,6 +242,45 @@ def test_charging_is_measured_along_only_when_the_plan_says_so() -> None:
     device = FakePhone(sources=(gauge(),))
     energy = open_energy_pass(device, plan(charging="as-is"), lambda text: None)
     assert energy.charging == "as-is"
+
+
+class StuckPhone(FakePhone):
+    """A phone that goes and comes back, and is for ever at the same launch."""
+
+    looks = 0
+
+    def enqueue(self, *_: object) -> None:
+        pass
+
+    def look_at_queue(self) -> QueueView | None:
+        self.looks += 1
+        return QueueView(1, charging=self.looks % 3 == 0)
+
+
+def test_a_launch_that_does_not_end_keeps_nobody_pulling_the_cable_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.energy_pass._OVERHEAD_SECONDS", 0.0)
+    told: list[str] = []
+    loop = Loop(min_iterations=1, min_seconds=0.2, max_iterations=1, max_seconds=0.2)
+    job = Job(
+        launch="stuck",
+        engine="lite",
+        measured_pass="energy",
+        model_file="/model",
+        threads=1,
+        inputs=(),
+        warmup=loop,
+        steady=loop,
+    )
+    energy = EnergyPass(gauge(), None, "by-hand")
+    with closing(Stop()) as stop:
+        wanted = plan(charging="by-hand", cooldown_seconds=0)
+        jobs: Any = [(job, None)]  # this phone starts nothing
+        patience = replace(AT_ONCE, poll=0.01)
+        run_detached(StuckPhone(), energy, jobs, wanted, told.append, stop, patience)
+    assert "does not end" in told[-1]
+    assert any("too early" in text for text in told)
 
 
 @pytest.mark.parametrize(
