@@ -53,19 +53,22 @@ def test_a_run_that_is_killed_goes_on_on_the_phone_and_sends_nothing_again(
     with plugged_in(adb, replace(SMALL, data_bytes=4 << 30)) as phone:
         options = ("--device", phone.serial, "--accept", "all", "--no-report", "-o", tmp_path)
         first = phonebench("run", *MODEL, *options)
-        await_truth(lambda: len(ok_launches(tmp_path)) >= 2, seconds=400)
+        await_truth(lambda: len(set(ok_launches(tmp_path))) >= 2, seconds=400)
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-        assert len(ok_launches(tmp_path)) < 6
+        assert len(set(ok_launches(tmp_path))) < 6
         sent = phone.state()["pushed_bytes"]
         (sweep,) = tmp_path.iterdir()
         assert phonebench("run", "--resume", sweep, "--no-report").wait() == 0
-        assert sorted(ok_launches(tmp_path), key=str) == [1, 2, 3, 4, 5, 6]
+        # Some more than once, where this computer was busy.
+        assert set(ok_launches(tmp_path)) == {1, 2, 3, 4, 5, 6}
         assert phone.state()["pushed_bytes"] == sent
         assert phone.altered() == {}
     entries = read_sweep(sweep).entries
     assert all(e.fidelity is not None for e in entries if e.status == "ok")
-    assert all(e.before is not None and e.before.battery_percent == 80 for e in entries)
+    before = [e.before for e in entries if e.before is not None]
+    assert len(before) >= len(entries) - 1, "only the host that was killed knew it of its last"
+    assert {conditions.battery_percent for conditions in before} == {80}
 
 
 def test_an_arm64_phone_computes_what_eager_does(adb: AdbServer, tmp_path: Path) -> None:
