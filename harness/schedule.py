@@ -46,13 +46,18 @@ def _rounds(plan: Plan, passes: Sequence[Pass], seed: str) -> list[tuple[int, st
 
 
 def estimate_seconds(plan: Plan) -> float:
-    """Estimate how long measuring takes, without exports: a second or so around each launch."""
+    """Estimate how long measuring takes, without exports."""
+    launches = schedule(plan, plan.plan.devices[0])
+    return sum(estimate_launch_seconds(plan, launch.measured_pass) for launch in launches)
+
+
+def estimate_launch_seconds(plan: Plan, measured_pass: Pass) -> float:
+    """Estimate how long a launch takes: its loops, and a second or so around them."""
     measure = plan.measure
     busy: dict[Pass, float] = {
-        "latency": measure.warmup_seconds + measure.min_seconds,
-        "memory": measure.warmup_seconds + measure.min_seconds,
-        "energy": measure.warmup_seconds + measure.energy_seconds + 2 * measure.baseline_seconds,
-        "profile": measure.warmup_seconds + 0.5,
+        "latency": measure.min_seconds,
+        "memory": measure.min_seconds,
+        "energy": measure.energy_seconds + 2 * measure.baseline_seconds,
+        "profile": 0.5,
     }
-    launches = schedule(plan, plan.plan.devices[0])
-    return sum(1.0 + busy[launch.measured_pass] for launch in launches)
+    return 1.0 + measure.warmup_seconds + busy[measured_pass]

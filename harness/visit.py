@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from harness.cooling import Cooling, cool
 from harness.devices.base import Device
@@ -50,6 +51,7 @@ from harness.ledger import (
 from harness.plan import Case, EngineName, Plan, slug
 from harness.records import write_beside
 from harness.runtimes import RuntimePack
+from harness.schedule import estimate_launch_seconds
 from harness.stop import Stop
 from harness.validity import judge, may_pass
 
@@ -510,12 +512,16 @@ class _Pace:
         return Progress(device, done, len(self.missing_launches), current, self._left(done), entry)
 
     def _left(self, done: int) -> float | None:
-        """Sum what the remaining launches took before; unseen cases count as the average."""
-        known = {key: sum(values) / len(values) for key, values in self._seconds.items()}
-        if not known:
+        """Sum what the remaining launches took before; of unseen passes, what the plan lets expect."""
+        if not self._seconds:
             return None
-        average = sum(known.values()) / len(known)
-        return sum(
-            known.get((order.case.id, order.planned.measured_pass), average)
-            for order in self.missing_launches[done:]
-        )
+        return sum(self._expect(order) for order in self.missing_launches[done:])
+
+    def _expect(self, order: Order) -> float:
+        measured_pass = order.planned.measured_pass
+        own = self._seconds.get((order.case.id, measured_pass))
+        alike = [
+            s for (_, of), seconds in self._seconds.items() if of == measured_pass for s in seconds
+        ]
+        seen = own or alike
+        return fmean(seen) if seen else estimate_launch_seconds(order.plan, measured_pass)
