@@ -24,13 +24,13 @@ from pydantic import ValidationError
 
 from harness.cache import cache_folder
 from harness.devices.base import Device
-from harness.energy import charge_ratio
 from harness.energy_pass import keep_awake
 from harness.errors import CalibrationRefused, DeviceError, NotSupported
 from harness.job import Job, Loop, Probe, TensorSource
 from harness.ledger import write_whole
 from harness.plan import DeviceSettings
 from harness.power import CHARGE, CHARGING, CURRENT, VOLTAGE, Calibration, PowerSource
+from harness.power_readings import charge_ratio
 from harness.records import LaunchRecord, Trace, parse_record
 from harness.runtimes import RuntimePack
 from harness.stop import Stop

@@ -19,9 +19,10 @@ from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
 from harness.chosen_launch import ChosenLaunch
-from harness.energy import EnergyTrouble, measure_energy, read_power
+from harness.energy import measure_energy
 from harness.errors import BadRecord
 from harness.memory import growth
+from harness.power_readings import EnergyTrouble, read_power
 from harness.records import LaunchRecord, Mark, Phase, Trace
 
 # The phase that each mark ends. One that is not listed is called after its mark.

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.energy import Energy, EnergyTrouble
+from harness.energy import Energy
 from harness.errors import PlanError
 from harness.export.artifact import Fidelity
 from harness.ledger import Reason, read_sweep
 from harness.memory import Growth
+from harness.power_readings import EnergyTrouble
 from harness.report.cases import CaseSummary, DeviceSummary, SweepSummary
 from harness.report.energies import CaseEnergy, describe_source
 from harness.report.launches import Launch, Numbers

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.energy import EnergyTrouble, measure_energy
+from harness.energy import measure_energy
 from harness.job import Pass
 from harness.ledger import Conditions, LedgerEntry, Reason, Validity
 from harness.plan import Plan
 from harness.power import CHARGING
+from harness.power_readings import EnergyTrouble
 from harness.records import LaunchRecord, Mark, Samples, Trace
 
 

@@ -8,16 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.energy import (
-    Energy,
+from harness.energy import Energy, measure_energy
+from harness.power import CHARGE, CHARGING, CURRENT, RAIL, VOLTAGE, PowerSource
+from harness.power_readings import (
     EnergyTrouble,
     PowerReadings,
     charge_ratio,
     find_refreshes,
-    measure_energy,
     read_power,
 )
-from harness.power import CHARGE, CHARGING, CURRENT, RAIL, VOLTAGE, PowerSource
 from harness.records import LaunchRecord, ProbeFailure, Trace
 from tests.made_up_energy import Gauge, Load, launch, meter, rails, rapl, trace, without
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.energy import EnergyTrouble
 from harness.job import Channel, Job, Loop, Pass, Probe, TensorSource
 from harness.ledger import Conditions, LaunchError, LedgerEntry, Validity
 from harness.plan import Plan, parse_plan
 from harness.power import CHARGING, PowerSource
+from harness.power_readings import EnergyTrouble
 from harness.records import LaunchRecord, ProbeFailure, Trace, parse_record
 from harness.validity import LABELS, LIMITS, judge, may_pass
 from tests.fake_device import COUNTERS, LOOP_BEGIN_NS, LOOP_END_NS, good_record

@@ -16,13 +16,14 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from harness.energy import Energy, EnergyTrouble, measure_energy
+from harness.energy import Energy, measure_energy
 from harness.errors import BadRecord
 from harness.export.artifact import Fidelity
 from harness.job import Pass
 from harness.ledger import Conditions, LaunchError, LedgerEntry, Status, Validity
 from harness.memory import Growth, growth, peak_until
 from harness.power import PowerSource
+from harness.power_readings import EnergyTrouble
 from harness.records import (
     Actual,
     Interrupted,

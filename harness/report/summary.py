@@ -10,11 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from harness.energy import EnergyTrouble
 from harness.export.artifact import Artifact, Fidelity
 from harness.ledger import DeviceInfo, LedgerEntry, Sweep
 from harness.memory import Growth
 from harness.plan import Case
+from harness.power_readings import EnergyTrouble
 from harness.report.cases import (
     CaseStatus,
     CaseSummary,

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.energy import Energy, EnergyTrouble, read_power
+from harness.energy import Energy
 from harness.errors import BadRecord
+from harness.power_readings import EnergyTrouble, read_power
 from harness.records import LaunchRecord, Phase, Trace
 from harness.report.cases import CaseSummary, SweepSummary
 from harness.report.launches import Launch, read_checked, read_recorded_beside
