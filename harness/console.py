@@ -205,7 +205,7 @@ def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[st
         name,
         _latency(case.latency_ns) if case.latency_ns else DASH,
         _counting(case),
-        speedup_words(case.speedup)[0] if case.speedup else "",
+        _speedup(case.speedup) if case.speedup else "",
         *([_energy(case, *joules)] if joules else []),
         megabytes(case.size_bytes) if case.size_bytes else DASH,
         megabytes(case.peak_bytes.median) if case.peak_bytes else DASH,
@@ -237,6 +237,13 @@ def _energy(case: CaseSummary, unit: str, size: float) -> str:
         return DASH
     joules = case.energy.joules
     return f"{significant(joules.median / size)} {unit} {bounds(joules, 1 / size)}"
+
+
+def _speedup(speedup: Estimate) -> str:
+    """Return how two cases differ; few pairs, which have no interval, are told."""
+    words, _ = speedup_words(speedup)
+    few = "" if speedup.basis == "interval" else f" ({plural(speedup.launches, 'pair')})"
+    return f"{words}{few}"
 
 
 def _latency(latency_ns: Estimate) -> str:
