@@ -16,6 +16,7 @@ from harness.ledger import read_sweep
 from harness.plan import load_plan
 from harness.records import LaunchRecord, read_record
 from harness.sweep import is_complete
+from harness.visit import deserves_another
 
 ROOT = Path(__file__).parent.parent
 PHONEBENCH = [sys.executable, "-m", "harness"]
@@ -239,8 +240,12 @@ def test_kill_9_of_the_whole_harness_loses_and_repeats_nothing(desk: Path) -> No
         )
     assert first.wait() == 0
     sweep = read_sweep(ledger.parent)
-    finished = sorted(entry.index or 0 for entry in sweep.entries if entry.status == "ok")
-    assert finished == list(range(1, 4 + 3 + 1)), "each launch finished once"
+    finished = [entry for entry in sweep.entries if entry.status == "ok"]
+    # On a busy computer a launch may not count, and is made again; one that counts never is.
+    last = {entry.index: entry for entry in finished}
+    assert sorted(index or 0 for index in last) == list(range(1, 4 + 3 + 1))
+    repeated = [entry for entry in finished if entry is not last[entry.index]]
+    assert all(deserves_another(entry) for entry in repeated), "nothing is repeated for nothing"
     # A host killed just before it starts a job leaves a job that never ran: that is said, too.
     assert {entry.status for entry in sweep.entries} <= {"ok", "interrupted"}
 
@@ -264,11 +269,13 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(desk: Path) -> None:
 
 def _wait_for_ledger(desk: Path) -> Path:
     """Wait until the first launch is in the ledger; return the ledger."""
-    while True:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
         found = list(desk.glob("sweeps/*/ledger.jsonl"))
         if found and found[0].stat().st_size > 0:
             return found[0]
         time.sleep(0.02)
+    raise AssertionError("no launch ended: the run was refused, or hangs")
 
 
 @pytest.mark.slow
