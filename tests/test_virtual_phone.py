@@ -279,7 +279,7 @@ def test_a_detached_process_outlives_the_connection(
     assert shell(phone, COUNT).returncode == 0
     await_truth(lambda: lines() > 1)
     phone.unplug()
-    assert adb.state_of(phone.serial) is None
+    adb.await_state(phone.serial, None)
     assert any("count" in command for command in phone.commands())
     assert not phone.state()["charging"]
     phone.plug_in(adb)
@@ -567,7 +567,7 @@ def test_wireless_adb_needs_no_cable_and_does_not_charge(adb: AdbServer, shell: 
         assert shell(phone, f"cat {GAUGE}/status").stdout == b"Discharging\n"
         assert b"USB powered: false" in shell(phone, "dumpsys battery").stdout
         phone.unplug()
-        assert adb.state_of(phone.serial) is None
+        adb.await_state(phone.serial, None)
         phone.plug_in(adb)
         await_truth(lambda: shell(phone, f"cat {GAUGE}/status").stdout == b"Charging\n")
 
