@@ -24,25 +24,19 @@ from harness.ledger import Conditions, DeviceInfo
 from harness.plan import DeviceSettings
 from harness.power import PowerSource, Recorder
 from harness.records import (
-    RECORD_VERSION,
     Actual,
-    Clock,
     Counters,
     End,
-    Engine,
-    Header,
-    Mark,
     Output,
     ProbeFailure,
-    Runner,
     RunnerFault,
     Samples,
     Sampling,
-    SeenDevice,
     Trace,
 )
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
+from tests.made_up_records import make_header, make_mark
 
 OUTPUT = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
 """What the fake model answers to every check sample."""
@@ -101,17 +95,7 @@ def good_record(
     """Return the result of a launch in which all went well, but for what is given otherwise."""
     times = {**_MARKS_NS, **(_ENERGY_MARKS_NS if job.measured_pass == "energy" else {})}
     marks = [
-        Mark(
-            type="mark",
-            name=name,
-            time_ns=time_ns,
-            cost_ns=1,
-            rss_bytes=1,
-            vm_hwm_bytes=1,
-            swap_bytes=0,
-            pss_bytes=None,
-            os_threads=1,
-        )
+        make_mark(name, time_ns)
         for name, time_ns in sorted(times.items(), key=lambda mark: mark[1])
     ]
     found = Actual(
@@ -164,26 +148,7 @@ def _outputs(job: Job, values: np.ndarray) -> list[Output]:
 
 
 def _record(job: Job, *records: BaseModel) -> bytes:
-    header = Header(
-        type="header",
-        record_version=RECORD_VERSION,
-        launch=job.launch,
-        engine=Engine(name="lite", version="0"),
-        runner=Runner(version="0", compiler="none"),
-        device=SeenDevice(
-            machine="none",
-            kernel="none",
-            cpus_online=2,
-            page_bytes=4096,
-            memory_total_bytes=1,
-            cpuset=None,
-        ),
-        clock=Clock(name="CLOCK_MONOTONIC", resolution_ns=1, read_cost_ns=20),
-        exec_ns=1,
-        main_ns=2,
-        unix_ns=3,
-        job=job,
-    )
+    header = make_header(job.launch, "lite", main_ns=2, exec_ns=1, job=job)
     body = b"".join(r.model_dump_json().encode() + b"\n" for r in (header, *records))
     failed = any(isinstance(record, RunnerFault) for record in records)
     end = End(

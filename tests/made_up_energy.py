@@ -23,21 +23,15 @@ from harness.power import (
     PowerSource,
 )
 from harness.records import (
-    RECORD_VERSION,
-    Clock,
     Counters,
     End,
-    Engine,
-    Header,
     LaunchRecord,
-    Mark,
     ProbeFailure,
-    Runner,
     Samples,
     Sampling,
-    SeenDevice,
     Trace,
 )
+from tests.made_up_records import make_header, make_mark
 
 Array = npt.NDArray[np.float64]
 
@@ -201,7 +195,11 @@ def launch(
     begins = load.begins()
     end_ns = START_NS + round((begins[-1] + 2.0) * 1e9)
     count = min(load.iterations, 1000)
-    marks = [_mark("main", 0.0), *map(_mark, names, begins)]
+    marks = [make_mark("main", START_NS)]
+    marks += [
+        make_mark(name, START_NS + round(begin * 1e9))
+        for name, begin in zip(names, begins, strict=False)
+    ]
     starts = begins[1] + np.arange(count) * load.block / count
     samples = Samples(
         type="samples",
@@ -219,7 +217,7 @@ def launch(
         ),
     )
     return LaunchRecord(
-        header=_header(),
+        header=make_header("l", "synthetic", main_ns=START_NS),
         marks=tuple(marks),
         actual=None,
         samples={"steady": samples},
@@ -255,41 +253,4 @@ def without(record: LaunchRecord, *names: str) -> LaunchRecord:
         record,
         traces=tuple(t for t in record.traces if t.name not in names),
         marks=tuple(m for m in record.marks if m.name not in names),
-    )
-
-
-def _mark(name: str, seconds: float) -> Mark:
-    return Mark(
-        type="mark",
-        name=name,
-        time_ns=START_NS + round(seconds * 1e9),
-        cost_ns=1,
-        rss_bytes=1,
-        vm_hwm_bytes=1,
-        swap_bytes=0,
-        pss_bytes=None,
-        os_threads=1,
-    )
-
-
-def _header() -> Header:
-    return Header(
-        type="header",
-        record_version=RECORD_VERSION,
-        launch="l",
-        engine=Engine(name="synthetic", version="0"),
-        runner=Runner(version="0", compiler="none"),
-        device=SeenDevice(
-            machine="none",
-            kernel="none",
-            cpus_online=2,
-            page_bytes=4096,
-            memory_total_bytes=1,
-            cpuset=None,
-        ),
-        clock=Clock(name="CLOCK_MONOTONIC", resolution_ns=1, read_cost_ns=20),
-        exec_ns=None,
-        main_ns=START_NS,
-        unix_ns=3,
-        job=None,
     )
