@@ -29,6 +29,7 @@ from harness.report.numbers import (
     fidelity_words,
     megabytes,
     milliseconds,
+    name_some,
     percent,
     plural,
     significant,
@@ -192,7 +193,10 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     troubles: dict[tuple[str, str, str], list[str]] = {}
     for case in bad:
         troubles.setdefault((case.status, case.reason, case.advice), []).append(_name(case))
-    parts += [_trouble(_some(names), *trouble) for trouble, names in troubles.items()]
+    parts += [
+        _trouble(name_some(list(dict.fromkeys(names))), *trouble)
+        for trouble, names in troubles.items()
+    ]
     parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
     return Group(*parts)
 
@@ -220,13 +224,6 @@ def _size(case: CaseSummary) -> str:
 def _name(case: CaseSummary) -> str:
     cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
     return f"{case.label} · t{case.case.threads}{cores}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name a few, and count the others."""
-    different = list(dict.fromkeys(names))
-    more = f" and {plural(len(different) - 3, 'other')}" if len(different) > 3 else ""
-    return ", ".join(different[:3]) + more
 
 
 def _counting(case: CaseSummary) -> str:

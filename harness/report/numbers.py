@@ -6,6 +6,7 @@ Not here: HTML.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from harness.export.artifact import Fidelity
@@ -97,6 +98,12 @@ def speedup_words(speedup: Estimate) -> tuple[str, str]:
         speedup.launches,
     )
     return f"{significant(inverse.median)}× slower", bounds(inverse)
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Name the first three, and count the others."""
+    more = f" and {plural(len(names) - 3, 'other')}" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def fidelity_words(fidelity: Fidelity) -> str:

@@ -13,6 +13,7 @@ from harness.report.numbers import (
     bounds,
     fidelity_words,
     milliseconds,
+    name_some,
     percent,
     plural,
     significant,
@@ -95,9 +96,8 @@ def _rivals(equals: list[CaseSummary], unsure: int) -> list[str]:
     """Name the cases that the best one is not shown to beat."""
     words = []
     if equals:
-        names = ", ".join(f"{case.label} ({case.setting})" for case in equals[:3])
-        more = f" and {plural(len(equals) - 3, 'other')}" if len(equals) > 3 else ""
-        words.append(f"no difference shown to {names}{more}")
+        names = name_some([f"{case.label} ({case.setting})" for case in equals])
+        words.append(f"no difference shown to {names}")
     if unsure:
         words.append(f"too few launches to tell it from {plural(unsure, 'other')}")
     return words
