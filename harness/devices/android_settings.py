@@ -41,12 +41,17 @@ def wanted_changes(settings: DeviceSettings) -> list[Change]:
     return changes
 
 
+def _put_back(setting: str) -> str:
+    """Return what prints the script that puts back a setting ("SPACE NAME"), also to not being set."""
+    return f"""before=$(settings get {setting})
+if [ "$before" = null ]; then echo "settings delete {setting}"
+else echo "settings put {setting} $before"; fi
+echo '[ "$(settings get {setting})" = "'$before'" ]'"""
+
+
 _STAY_AWAKE = Change(
     "stay-awake",
-    make_undo=f"""before=$(settings get {_STAY_ON})
-if [ "$before" = null ]; then echo "settings delete {_STAY_ON}"
-else echo "settings put {_STAY_ON} $before"; fi
-echo '[ "$(settings get {_STAY_ON})" = "'$before'" ]'""",
+    make_undo=_put_back(_STAY_ON),
     # 7: on AC, USB and wireless (android.os.BatteryManager).
     change=f"""settings put {_STAY_ON} 7 && [ "$(settings get {_STAY_ON})" = 7 ]""",
     advice="Leave out device.stay_awake, and keep the screen on by hand.",
@@ -54,10 +59,7 @@ echo '[ "$(settings get {_STAY_ON})" = "'$before'" ]'""",
 STAY_AWAKE_UNPLUGGED = Change(
     "screen-timeout",
     # Without a cable, a phone whose screen is off goes to sleep, and its clock stands still.
-    make_undo=f"""before=$(settings get {_TIMEOUT})
-if [ "$before" = null ]; then echo "settings delete {_TIMEOUT}"
-else echo "settings put {_TIMEOUT} $before"; fi
-echo '[ "$(settings get {_TIMEOUT})" = "'$before'" ]'""",
+    make_undo=_put_back(_TIMEOUT),
     change=f"input keyevent WAKEUP 2>/dev/null; settings put {_TIMEOUT} 2147483647 && "
     f'[ "$(settings get {_TIMEOUT})" = 2147483647 ]',
     advice="Set the longest screen timeout in the phone's own settings.",
