@@ -17,6 +17,7 @@ from harness.errors import DeviceError, DeviceUnfit, PlanError
 from harness.ledger import LEVELS, DeviceFinding, DeviceInfo, Level
 from harness.plan import Plan
 from harness.power import PowerSource
+from harness.validity import LIMITS as VALIDITY_LIMITS
 
 ACCEPT_ALL = "all"
 
@@ -25,8 +26,8 @@ ACCEPT_ALL = "all"
 class Limits:
     """Where a reason to worry begins, and where that number comes from."""
 
-    # AndroidX Benchmark refuses below it: phones save power on a low battery.
-    battery_percent: float = 25
+    # What makes every launch suspect is better told before.
+    battery_percent: float = VALIDITY_LIMITS.battery_percent
     # Android's PowerManager: 1 (light) limits nothing that a user would notice, 2 (moderate) does.
     throttling_status: int = 2
     # Pixels' own thermal configuration calls a skin of 39 degrees light, and 41 moderate.
