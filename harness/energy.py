@@ -22,7 +22,6 @@ from harness.power_readings import (
     PowerReadings,
     Trouble,
     check_charge,
-    count_iterations,
     find_phases,
     make_readings,
 )
@@ -129,7 +128,8 @@ def _net(
     power: PowerReadings,
     phases: tuple[Phase, Phase, Phase],
 ) -> Energy:
-    iterations = count_iterations(record)
+    steady = record.samples.get("steady")
+    iterations = steady.iterations if steady else 0
     if iterations < 1:
         raise Trouble("too_few_readings", "the launch did no inference in its block")
     rest, work, _ = (_median(power, phase) for phase in phases)

@@ -142,12 +142,11 @@ def _read_series(record: LaunchRecord) -> _Series | None:
     moments = np.append(starts, ended.time_ns)
     if (np.diff(moments) < 0).any():
         return None
-    total = samples.counters.iterations if samples.counters else len(starts)
     # Starts may be thinned, evenly: the k-th of n is that of inference k / n of all.
-    done = np.arange(len(moments)) * (total / len(starts))
+    done = np.arange(len(moments)) * (samples.iterations / len(starts))
     within = (times >= moments[0]) & (times <= moments[-1])
     inferences = np.interp(times[within], moments, done)
-    return _Series(inferences, resident[within], total)
+    return _Series(inferences, resident[within], samples.iterations)
 
 
 def _read_resident(record: LaunchRecord) -> tuple[Floats, Floats] | None:

@@ -134,14 +134,6 @@ def find_phases(record: LaunchRecord) -> tuple[Phase, Phase, Phase]:
     return before, block, after
 
 
-def count_iterations(record: LaunchRecord) -> int:
-    """Return how many inferences the steady loop made."""
-    steady = record.samples.get("steady")
-    if steady is None:
-        return 0
-    return steady.counters.iterations if steady.counters else len(steady.duration_ns)
-
-
 # --- traces -> readings --------------------------------------------------------------------------
 
 

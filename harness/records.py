@@ -152,6 +152,11 @@ class Samples(_Record):
     duration_ns: list[int]
     counters: Counters | None
 
+    @property
+    def iterations(self) -> int:
+        """How many inferences there were; the samples may be thinned."""
+        return self.counters.iterations if self.counters else len(self.duration_ns)
+
 
 class Operator(_Record):
     """One operator of the profile pass; `self_ns` leaves out the operators that it called."""
@@ -178,6 +183,25 @@ class Trace(_Record):
     unit: str
     time_ns: list[int]
     values: list[float]
+
+    def ends(self, begin_ns: int, end_ns: int) -> tuple[int, int] | None:
+        """Return the places of the readings that stand for the ends of a span; None if there are none.
+
+        What is read at marks is read just after them. The next reading of a series may come long
+        after the end, when the device is at rest: there the last one before the end counts.
+        """
+        first, beyond = map(int, np.searchsorted(np.asarray(self.time_ns), (begin_ns, end_ns)))
+        last = beyond - 1 if beyond - first > 1 else beyond
+        return (first, last) if first < last < len(self.values) else None
+
+    def rate(self, begin_ns: int, end_ns: int) -> float | None:
+        """Return how fast a counter grew over a span, a second; None if that was not read."""
+        ends = self.ends(begin_ns, end_ns)
+        if ends is None:
+            return None
+        first, last = ends
+        seconds = (self.time_ns[last] - self.time_ns[first]) / 1e9
+        return (self.values[last] - self.values[first]) / seconds if seconds > 0 else None
 
 
 class ProbeFailure(_Record):
@@ -281,6 +305,20 @@ class LaunchRecord:
         """Return the durations of a phase, shape (n,); empty if the phase did not run."""
         samples = self.samples.get(phase)
         return np.asarray(samples.duration_ns if samples else [], dtype=np.int64)
+
+    @property
+    def loop(self) -> tuple[Mark, Mark] | None:
+        """The marks around the steady loop; None if the launch never came to its end."""
+        begin = self.mark("idle_before_done") or self.mark("warmup_done")
+        end = self.mark("steady_done")
+        return (begin, end) if begin and end else None
+
+    @property
+    def sampling_share(self) -> float | None:
+        """What reading its probes took of one core, over the whole launch; None if there were none."""
+        if self.sampling is None:
+            return None
+        return self.sampling.cpu_ns / max(self.end.time_ns - self.header.main_ns, 1)
 
     def mark(self, name: str) -> Mark | None:
         """Return the mark of that name, or None if the launch never reached it."""

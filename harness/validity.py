@@ -129,11 +129,7 @@ class _Seen:
     @property
     def loop(self) -> tuple[Mark, Mark] | None:
         """The marks around the steady loop."""
-        if self.record is None:
-            return None
-        begin = self.record.mark("idle_before_done") or self.record.mark("warmup_done")
-        end = self.record.mark("steady_done")
-        return (begin, end) if begin and end else None
+        return self.record.loop if self.record else None
 
 
 def judge(
@@ -345,7 +341,7 @@ def _mean_clocks(seen: _Seen, traces: Sequence[Trace]) -> tuple[float, float, fl
 
 
 def _mean_clock(seen: _Seen, cycles: Trace, begin_ns: int, end_ns: int) -> float | None:
-    mean = _slope(cycles, begin_ns, end_ns)
+    mean = cycles.rate(begin_ns, end_ns)
     name = cycles.name.removesuffix("_cycles") + "_clock_limit"
     limit = seen.record.trace(name) if seen.record else None
     if mean is None or limit is None or not limit.values:
@@ -371,27 +367,6 @@ def _spans(seen: _Seen) -> tuple[tuple[int, int], tuple[int, int]] | None:
     return (warm.time_ns, begin), (begin, end)
 
 
-def _slope(trace: Trace, begin_ns: int, end_ns: int) -> float | None:
-    """Return how fast a counter grew over a span, a second; None if that was not read."""
-    ends = _ends(trace, begin_ns, end_ns)
-    if ends is None:
-        return None
-    first, last = ends
-    seconds = (trace.time_ns[last] - trace.time_ns[first]) / 1e9
-    return (trace.values[last] - trace.values[first]) / seconds if seconds > 0 else None
-
-
-def _ends(trace: Trace, begin_ns: int, end_ns: int) -> tuple[int, int] | None:
-    """Return the places of the readings that stand for the ends of a span; None if there are none.
-
-    What is read at marks is read just after them. The next reading of a series may come long after
-    the end, when the device is at rest: there the last one before the end counts.
-    """
-    first, beyond = map(int, np.searchsorted(np.asarray(trace.time_ns), (begin_ns, end_ns)))
-    last = beyond - 1 if beyond - first > 1 else beyond
-    return (first, last) if first < last < len(trace.values) else None
-
-
 def _read_clocks(seen: _Seen) -> tuple[float, float, float] | None:
     """Return the highest clock in kHz as it was read when the loop began and before it ended, and
     what fall is too much.
@@ -403,7 +378,7 @@ def _read_clocks(seen: _Seen) -> tuple[float, float, float] | None:
     known = [
         (trace.values[ends[0]], trace.values[ends[1]])
         for trace in _used_cores(seen, "_clock")
-        if (ends := _ends(trace, begin, end))
+        if (ends := trace.ends(begin, end))
     ]
     if not known:
         return None
@@ -478,7 +453,7 @@ def _competing_load(seen: _Seen) -> Iterable[Reason]:
     trace = record.trace("cpu_busy") if record else None
     if record is None or steady is None or steady.counters is None or loop is None or trace is None:
         return
-    busy = _slope(trace, loop[0].time_ns, loop[1].time_ns)
+    busy = trace.rate(loop[0].time_ns, loop[1].time_ns)
     if busy is None or steady.counters.wall_ns <= 0:
         return
     own_cores = steady.counters.cpu_ns / steady.counters.wall_ns
@@ -525,12 +500,10 @@ def _low_battery(seen: _Seen) -> Iterable[Reason]:
 
 
 def _probe_cost(seen: _Seen) -> Iterable[Reason]:
-    if seen.record is None or seen.record.sampling is None or seen.entry.measured_pass is None:
+    share = seen.record.sampling_share if seen.record else None
+    if share is None or seen.entry.measured_pass is None:
         return
-    limit = _PROBE_SHARES[seen.entry.measured_pass]
-    wall_ns = seen.record.end.time_ns - seen.record.header.main_ns
-    share = seen.record.sampling.cpu_ns / wall_ns if wall_ns > 0 else 0.0
-    if share > limit:
+    if share > _PROBE_SHARES[seen.entry.measured_pass]:
         yield _suspect("probe_cost", f"reading its probes took {share:.1%} of a core")
 
 

@@ -16,7 +16,7 @@ from harness import records
 from harness.errors import BadRecord
 from harness.inputs import generate
 from harness.job import Channel, Job, Loop, Probe, TensorSource
-from harness.records import Interrupted, LaunchRecord, parse_record, read_record
+from harness.records import Interrupted, LaunchRecord, Trace, parse_record, read_record
 from tests.conftest import require_tool
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -230,3 +230,39 @@ def test_the_documentation_names_every_record_and_every_field() -> None:
         if field not in {"type", "low", "high"} and f"`{field}`" not in text
     }
     assert undocumented == set()
+
+
+# --- what is read off a result -------------------------------------------------------------------
+
+
+def counter(*readings: tuple[float, float]) -> Trace:
+    """Return a counter by (seconds, value)."""
+    return Trace(
+        type="trace",
+        name="cpu0_cycles",
+        unit="kilohertz_seconds",
+        time_ns=[round(seconds * 1e9) for seconds, _ in readings],
+        values=[value for _, value in readings],
+    )
+
+
+def rate(trace: Trace, begin: float, end: float) -> float | None:
+    return trace.rate(round(begin * 1e9), round(end * 1e9))
+
+
+def test_a_counters_rate_over_a_span_is_that_between_the_readings_of_its_ends() -> None:
+    # As at marks: just after each of them.
+    at_marks = counter((0.1, 0.0), (1.1, 100.0), (3.1, 700.0), (9.0, 701.0))
+    assert rate(at_marks, 1.0, 3.0) == pytest.approx(300.0)
+
+
+def test_a_reading_long_after_the_end_of_a_span_does_not_count_where_one_within_it_does() -> None:
+    series = counter((1.0, 100.0), (2.0, 400.0), (3.0, 700.0), (9.0, 701.0))
+    assert rate(series, 1.0, 3.5) == pytest.approx(300.0)
+
+
+def test_a_counter_that_was_not_read_at_both_ends_of_a_span_has_no_rate() -> None:
+    assert rate(counter(), 1.0, 3.0) is None
+    assert rate(counter((2.0, 5.0)), 1.0, 3.0) is None
+    assert rate(counter((4.0, 5.0), (5.0, 6.0)), 6.0, 7.0) is None
+    assert rate(counter((2.0, 5.0), (2.0, 6.0)), 1.0, 3.0) is None

@@ -206,7 +206,7 @@ def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = Non
     done = record.mark("steady_done")
     peak, baseline = peak_until(record, "steady_done"), peak_until(record, "engine_ready")
     return Numbers(
-        iterations=counters.iterations if counters else len(steady),
+        iterations=samples.iterations if samples else 0,
         median_ns=sorted_quantile(steady, 0.5) if len(steady) else None,
         p90_ns=sorted_quantile(steady, 0.9) if len(steady) >= P90_ITERATIONS else None,
         cold_load_ns=_median(record, "cold_load"),
@@ -221,7 +221,7 @@ def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = Non
         growth=growth(record) if _is_memory_pass(record) else None,
         energy=energy,
         clock_khz=_mean_clock_khz(record),
-        sampling_share=_sampling_share(record),
+        sampling_share=record.sampling_share,
         cpu_per_wall=counters.cpu_ns / wall_ns if counters and wall_ns else None,
         involuntary_switches_per_second=counters.involuntary_switches / (wall_ns / 1e9)
         if counters and wall_ns
@@ -242,33 +242,16 @@ def _mean_clock_khz(record: LaunchRecord) -> float | None:
     Cycles are counted as the sum of clock x time by cpufreq, so their difference over the time
     between two readings is the mean clock, however often it changed.
     """
-    begin, done = record.mark("warmup_done"), record.mark("steady_done")
-    if begin is None or done is None:
+    if record.loop is None:
         return None
-    clocks = []
-    for trace in record.traces:
-        if not _CYCLES.fullmatch(trace.name):
-            continue
-        readings = [
-            (time_ns, value)
-            for time_ns, value in zip(trace.time_ns, trace.values, strict=True)
-            if time_ns >= begin.time_ns
-        ]
-        last = next((at for at, (time_ns, _) in enumerate(readings) if time_ns >= done.time_ns), 0)
-        if last > 0 and readings[last][0] > readings[0][0]:
-            (start_ns, start), (end_ns, end) = readings[0], readings[last]
-            clocks.append((end - start) / ((end_ns - start_ns) * 1e-9))
-    return max(clocks, default=None)
+    begin, done = record.loop
+    cycles = (trace for trace in record.traces if _CYCLES.fullmatch(trace.name))
+    rates = (trace.rate(begin.time_ns, done.time_ns) for trace in cycles)
+    return max((rate for rate in rates if rate is not None), default=None)
 
 
 def _is_memory_pass(record: LaunchRecord) -> bool:
     return record.header.job is not None and record.header.job.measured_pass == "memory"
-
-
-def _sampling_share(record: LaunchRecord) -> float | None:
-    if record.sampling is None:
-        return None
-    return record.sampling.cpu_ns / max(record.end.time_ns - record.header.main_ns, 1)
 
 
 def _median(record: LaunchRecord, phase: Phase) -> float | None:
