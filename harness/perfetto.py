@@ -44,6 +44,8 @@ _CALLS: dict[Phase, str] = {
     "warm_load": "warm load",
 }
 _MEMORY_AT_MARKS = ("rss_bytes", "vm_hwm_bytes", "swap_bytes", "pss_bytes")
+# Kernels count these in ticks of 10 ms: over less than ten of them a rate is mostly rounding.
+_SHORTEST_RATE_NS = 100_000_000
 _SEQUENCE = 1  # all packets are of one writer
 _LAST_NS = 2**63 - 1
 
@@ -84,11 +86,11 @@ def make_trace(launch: ChosenLaunch) -> bytes:
     builder = StreamingTraceProtoBuilder(content)
     _add_clocks(builder, launch.record)
     tracks = count(1)
-    process = _add_process(builder, launch, next(tracks))
+    root = _add_root(builder, launch, next(tracks))
     events: list[_Event] = []
 
     def add_track(name: str, unit: str | None = None) -> int:
-        return _add_track(builder, next(tracks), process, name, unit)
+        return _add_track(builder, next(tracks), root, name, unit)
 
     for name, slices in (
         ("launch", [_whole(launch)]),
@@ -179,16 +181,29 @@ def _instants(record: LaunchRecord, track: int) -> Iterator[_Event]:
 
 
 def _counters(launch: ChosenLaunch) -> Iterator[_Counter]:
-    """Yield what is worked out of the traces, then every trace as it was recorded."""
+    """Yield what is worked out of the traces, then every trace as it was recorded.
+
+    Those that only grow since the device was started come last: one looks at their rates.
+    """
     record = launch.record
     yield from _power(launch)
     for trace in record.traces:
         yield from _rates(trace)
-    for trace in (*record.traces, *launch.beside):
-        yield _Counter(trace.name, trace.unit, trace.time_ns, trace.values)
+    recorded = (*record.traces, *launch.beside)
+    yield from (_as_recorded(trace) for trace in recorded if not _is_since_boot(trace))
     for name in _MEMORY_AT_MARKS:
         yield _at_marks(record.marks, name, "byte")
     yield _at_marks(record.marks, "os_threads", "threads")
+    yield from (_as_recorded(trace) for trace in recorded if _is_since_boot(trace))
+
+
+def _as_recorded(trace: Trace) -> _Counter:
+    return _Counter(trace.name, trace.unit, trace.time_ns, trace.values)
+
+
+def _is_since_boot(trace: Trace) -> bool:
+    """Tell whether it counts on from when the device was started: time, cycles and energy do."""
+    return trace.unit in ("ns", "kcycles", "uJ")
 
 
 def _power(launch: ChosenLaunch) -> Iterator[_Counter]:
@@ -210,18 +225,28 @@ def _power(launch: ChosenLaunch) -> Iterator[_Counter]:
 def _rates(trace: Trace) -> Iterator[_Counter]:
     """Yield how fast a counter since boot went, where that is what one wants to see."""
     if trace.name == "cpu_busy":
-        name, unit = "cores busy", "cores"
+        name, unit, a_second = "cores busy", "cores", 1e9  # counted in ns of each core
     elif trace.name.endswith("_cycles"):
-        name, unit = f"{trace.name.removesuffix('_cycles')} mean clock", "kHz"
+        name, unit, a_second = f"{trace.name.removesuffix('_cycles')} mean clock", "GHz", 1e6
     else:
         return
-    seconds_a_unit = 1.0 if unit == "cores" else 1e9  # cpu_busy counts ns, cycles count kilocycles
+    readings = _far_enough_apart(list(zip(trace.time_ns, trace.values, strict=True)))
     steps = [
-        (begin[0], (end[1] - begin[1]) / (end[0] - begin[0]) * seconds_a_unit)
-        for begin, end in pairwise(zip(trace.time_ns, trace.values, strict=True))
-        if end[0] > begin[0]
+        (begin[0], (end[1] - begin[1]) / a_second / ((end[0] - begin[0]) * 1e-9))
+        for begin, end in pairwise(readings)
     ]
     yield _Counter(name, unit, [time for time, _ in steps], [rate for _, rate in steps])
+
+
+def _far_enough_apart(readings: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Leave out readings that follow another one too soon to tell a rate; the last one stays."""
+    kept: list[tuple[int, float]] = []
+    for reading in readings:
+        if not kept or reading[0] - kept[-1][0] >= _SHORTEST_RATE_NS:
+            kept.append(reading)
+    if len(kept) > 1:
+        kept[-1] = readings[-1]
+    return kept
 
 
 def _at_marks(marks: Sequence[Mark], name: str, unit: str) -> _Counter:
@@ -275,28 +300,32 @@ def _add_clocks(builder: StreamingTraceProtoBuilder, record: LaunchRecord) -> No
     builder.write_packet(packet)
 
 
-def _add_process(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: int) -> int:
-    """Add the track that all others belong to. The record knows no process id: the index is one."""
+def _add_root(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: int) -> int:
+    """Add the track that all others belong to.
+
+    It is no process: of a process, the UI sorts tracks by name, and phases would stand below clocks.
+    """
     entry = launch.entry
-    packet = _make_packet(builder, launch.record.header.main_ns)
+    verdict = entry.validity.level if entry.validity else "not judged"
+    packet = builder.create_packet()
+    packet.trusted_packet_sequence_id = _SEQUENCE
     descriptor = packet.track_descriptor
     descriptor.uuid = track
     descriptor.child_ordering = proto.TrackDescriptor.EXPLICIT
-    descriptor.process.pid = entry.index or 1
-    descriptor.process.process_name = _text(f"{entry.case} on {launch.device.name}")
-    verdict = entry.validity.level if entry.validity else "not judged"
-    descriptor.process.process_labels.append(_text(f"{entry.measured_pass}, {verdict}"))
+    descriptor.name = _text(
+        f"{entry.case} on {launch.device.name} ({entry.measured_pass}, {verdict})"
+    )
     builder.write_packet(packet)
     return track
 
 
 def _add_track(
-    builder: StreamingTraceProtoBuilder, track: int, process: int, name: str, unit: str | None
+    builder: StreamingTraceProtoBuilder, track: int, root: int, name: str, unit: str | None
 ) -> int:
     packet = builder.create_packet()
     packet.trusted_packet_sequence_id = _SEQUENCE
     descriptor = packet.track_descriptor
-    descriptor.uuid, descriptor.parent_uuid, descriptor.name = track, process, _text(name)
+    descriptor.uuid, descriptor.parent_uuid, descriptor.name = track, root, _text(name)
     descriptor.sibling_order_rank = track
     if unit == "byte":
         descriptor.counter.unit = proto.CounterDescriptor.UNIT_SIZE_BYTES

@@ -1,7 +1,7 @@
-"""A launch as a Perfetto trace, read back by the published schema.
+"""A launch as a Perfetto trace, read back by the published schema, and by Perfetto itself.
 
-Perfetto's own trace processor is a program that its package downloads on first use, so what it would
-check is checked here: `read_trace` refuses what the format's rules do not allow.
+`read_trace` refuses what the format's rules do not allow; Perfetto's UI, with its trace processor,
+runs in a real browser (see `perfetto_ui.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +21,16 @@ from typing import Any
 
 import pytest
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
+from playwright.sync_api import Browser
 
 from harness.chosen_launch import ChosenLaunch, find_launch, read_chosen
 from harness.errors import BadRecord, SweepError
 from harness.ledger import LedgerEntry, Sweep, append_entry, read_sweep, write_whole
 from harness.perfetto import make_trace
 from harness.records import LaunchRecord, Mark, Trace, read_record, write_beside
+from tests.browser import start_browser
+from tests.conftest import require_tool
+from tests.perfetto_ui import open_trace
 from tests.synthetic import Shape, write_sweep
 
 Event = proto.TrackEvent
@@ -47,7 +52,7 @@ class Read:
     counters: dict[str, list[tuple[int, float]]]
     units: dict[str, str]
     notes: dict[str, Any]
-    process: str
+    root: str
     clocks: dict[int, int]
 
 
@@ -87,7 +92,8 @@ def read_trace(content: bytes) -> Read:
         if event.debug_annotations:
             notes[event.name] = {one.name: plain(one) for one in event.debug_annotations}
     assert not any(open_slices.values())
-    (process,) = [one for one in tracks.values() if one.HasField("process")]
+    (root,) = [one for one in tracks.values() if not one.parent_uuid]
+    assert root.child_ordering == proto.TrackDescriptor.EXPLICIT
     snapshot = trace.packet[0].clock_snapshot
     assert snapshot.primary_trace_clock == proto.BUILTIN_CLOCK_MONOTONIC
     return Read(
@@ -96,7 +102,7 @@ def read_trace(content: bytes) -> Read:
         counters,
         {d.name: unit_of(d.counter) for d in tracks.values() if d.HasField("counter")},
         notes,
-        process.process.process_name,
+        root.name,
         {clock.clock_id: clock.timestamp for clock in snapshot.clocks},
     )
 
@@ -181,7 +187,7 @@ def test_what_is_known_of_a_launch_stands_beside_it(sweep: Sweep) -> None:
     assert notes["energy"]["joules_per_inference"] > 0
     assert notes["runner"]["engine"]["version"] == "2.13.0"
     assert notes["counters"]["iterations"] >= notes["counters"]["inferences shown"]
-    assert read.process == f"{launch.entry.case} on Pixel 6"
+    assert read.root == f"{launch.entry.case} on Pixel 6 (energy, valid)"
 
 
 def test_power_is_in_watts_where_its_source_can_tell(sweep: Sweep) -> None:
@@ -214,11 +220,22 @@ def test_counters_since_boot_are_also_shown_as_what_they_mean(sweep: Sweep) -> N
         type="trace", name="cpu3_cycles", unit="kcycles", time_ns=[10**9, 10**9, 3 * 10**9],
         values=[0.0, 0.0, 4e6],
     )  # fmt: skip
-    launch = replace(launch, record=replace(launch.record, traces=(busy, cycles)))
-    read = read_trace(make_trace(launch))
+    close = busy.model_copy(
+        update={
+            "time_ns": [10**9, 10**9 + 10**6, 2 * 10**9, 2 * 10**9 + 10**6],
+            "values": [0.0, 2e7, 1.5e9, 1.6e9],
+        }
+    )
+    seen = replace(launch, record=replace(launch.record, traces=(busy, cycles)))
+    read = read_trace(make_trace(seen))
     assert read.counters["cores busy"] == [(10**9, 1.5), (2 * 10**9, 0.5)]
-    assert read.counters["cpu3 mean clock"] == [(10**9, 2e6)]
-    assert (read.units["cores busy"], read.units["cpu3 mean clock"]) == ("cores", "kHz")
+    assert read.counters["cpu3 mean clock"] == [(10**9, 2.0)]
+    assert (read.units["cores busy"], read.units["cpu3 mean clock"]) == ("cores", "GHz")
+    # A tick of the kernel's counter, 10 ms, within a millisecond is no load of ten cores.
+    seen = replace(launch, record=replace(launch.record, traces=(close,)))
+    ((begin_ns, cores),) = read_trace(make_trace(seen)).counters["cores busy"]
+    assert begin_ns == 10**9
+    assert cores == pytest.approx(1.6 / 1.001)
 
 
 def test_names_may_hold_anything(sweep: Sweep) -> None:
@@ -232,7 +249,7 @@ def test_names_may_hold_anything(sweep: Sweep) -> None:
     read = read_trace(make_trace(launch))
     shown = HOSTILE.replace("\ud800", "?")
     assert read.counters[shown] == [(1, 1.0)]
-    assert read.process.endswith(shown)
+    assert f" on {shown} (" in read.root
     assert read.notes["launch"]["device"]["details"] == {"serial": shown}
 
 
@@ -290,6 +307,93 @@ def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
     assert read.notes["error"]["message"] == record.error.message
     assert read.notes["launch"]["runner error"]["message"] == record.error.message
     assert f"{record.error.phase}, failed" in [name for name, _, _ in read.slices["phases"]]
+
+
+# --- by Perfetto itself ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    require_tool("chromium")
+    with start_browser() as browser:
+        yield browser
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measured_pass", ["energy", "memory"])
+def test_perfettos_trace_processor_reads_all_of_it_and_finds_nothing_wrong(
+    sweep: Sweep, browser: Browser, measured_pass: str
+) -> None:
+    content = make_trace(choose(sweep, measured_pass))
+    read = read_trace(content)
+    with open_trace(browser, content) as opened:
+        slices = opened.query(
+            "select track.name, slice.name, ts, ts + dur from slice join track "
+            "on track.id = track_id where dur > 0 or track.name <> 'marks' order by ts"
+        )
+        instants = opened.query(
+            "select slice.name, ts from slice join track on track.id = track_id "
+            "where track.name = 'marks' order by ts, slice.id"
+        )
+        counters = opened.query(
+            "select name, ts, value from counter join counter_track t on t.id = track_id "
+            "order by ts, counter.id"
+        )
+        units = opened.query("select name, unit from counter_track")
+        troubles = opened.query("select name from stats where severity <> 'info' and value > 0")
+    shown: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
+    for track, name, begin_ns, end_ns in slices:
+        shown[track].append((name, begin_ns, end_ns))
+    assert shown == read.slices
+    assert instants == read.instants["marks"]
+    values: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for name, time_ns, value in counters:
+        values[name].append((time_ns, value))
+    assert values == {name: points for name, points in read.counters.items() if points}
+    assert {name: unit.replace("bytes", "UNIT_SIZE_BYTES") for name, unit in units} == read.units
+    assert troubles == []
+
+
+@pytest.mark.slow
+def test_perfettos_ui_shows_phases_first_and_tells_all_of_the_launch(
+    sweep: Sweep, browser: Browser
+) -> None:
+    launch = choose(sweep, "energy")
+    content = make_trace(launch)
+    with open_trace(browser, content) as opened:
+        titles = opened.show_all()
+        told = opened.query(
+            "select flat_key, display_value from args join slice using (arg_set_id) "
+            "where slice.name = 'launch'"
+        )
+    root = titles.index(read_trace(content).root)
+    assert titles[root + 1 : root + 6] == [
+        "launch", "phases", "loads and inferences", "marks", "power",
+    ]  # fmt: skip
+    notes = dict(told)
+    assert notes["debug.case"] == launch.entry.case
+    assert notes["debug.device.name"] == "Pixel 6"
+    assert float(notes["debug.energy.joules_per_inference"]) > 0
+
+
+@pytest.mark.slow
+def test_perfetto_reads_hostile_names_and_launches_that_failed(
+    sweep: Sweep, browser: Browser
+) -> None:
+    failed = read_record(GOLDEN / "failed.jsonl")
+    assert isinstance(failed, LaunchRecord)
+    trace = Trace(type="trace", name=HOSTILE, unit=HOSTILE, time_ns=[7], values=[1.0])
+    launch = replace(choose(sweep, "memory"), record=replace(failed, traces=(trace,)))
+    with open_trace(browser, make_trace(launch)) as opened:
+        assert opened.query("select value from counter where ts = 7") == [(1.0,)]
+        (note,) = opened.query(
+            "select display_value from args join slice using (arg_set_id) "
+            "where slice.name = 'error' and flat_key = 'debug.message'"
+        )
+        titles = opened.show_all()
+    assert failed.error
+    assert note == (failed.error.message,)
+    assert any('a "phone" <script>' in title for title in titles)
 
 
 # --- which launch ---------------------------------------------------------------------------------
