@@ -79,13 +79,24 @@ class AdbServer:
         self.run("start-server", check=True)
 
     def kill(self) -> None:
-        """Kill this server and no other, and see it gone."""
+        """Kill this server and no other, and see it gone. A client may start another at once."""
+        servers = self._servers()
         self.run("kill-server")
         deadline = time.monotonic() + START_SECONDS
-        while self.alive():
+        while servers & self._servers():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the adb server on port {self.port} does not end")
             time.sleep(0.02)
+
+    def _servers(self) -> set[int]:
+        """Return the processes that serve on this port."""
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended meanwhile
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if f"tcp:{self.port}".encode() in words and b"fork-server" in words:
+                    found.add(int(process.name))
+        return found
 
     def alive(self) -> bool:
         """Tell whether something listens on the server's port."""
