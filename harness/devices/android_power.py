@@ -131,12 +131,10 @@ class RailsRecorder:
         self._file, self._note = f"{_FILE_PREFIX}{token}.pftrace", f"{ROOT}/rails.{token}"
         # The configuration comes on stdin: perfetto may not read the shell's own files (SELinux).
         answer = self._run(
-            f"mkdir -p {ROOT}/changes && echo 'rm -f {self._file} {self._note}' > {_UNDO}\n"
+            f"mkdir -p {ROOT}/changes && cat > {_UNDO} <<'END_OF_UNDO' || exit 1\n"
+            f"{self._end}rm -f {self._file} {self._note}\nEND_OF_UNDO\n"
             f"[ -e {self._note} ] || perfetto --txt -c - -o {self._file} --background "
             f"> {self._note} 2>&1 <<'END_OF_CONFIG'\n{_make_config()}END_OF_CONFIG\n"
-            f"while read -r pid; do case $pid in *[!0-9]*|'') ;; *)\n"
-            f'echo "grep -q perfetto /proc/$pid/cmdline && kill $pid; '
-            f'rm -f {self._file} {self._note}" > {_UNDO};; esac; done < {self._note}\n'
             f"cat {self._note}",
             20.0,
         ).text
@@ -148,18 +146,26 @@ class RailsRecorder:
 
     def stop(self) -> tuple[Trace, ...]:
         """End, and return each rail's counter. Raises DeviceError; MeterError if it is damaged."""
-        # It writes its file when it is asked to end, and is gone when that is whole.
         content = self._run(
-            f"while read -r pid; do case $pid in *[!0-9]*|'') ;; *)\n"
-            "grep -q perfetto /proc/$pid/cmdline && kill $pid; n=0\n"
-            "while [ -e /proc/$pid ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n + 1)); done\n"
-            f";; esac; done 2>/dev/null < {self._note}\n"
-            f"[ $(stat -c %s {self._file} 2>/dev/null || echo 0) -gt {_LARGEST_TRACE_BYTES} ] || "
-            f"cat {self._file} 2>/dev/null\ntrue",
+            f"{self._end}bytes=$(stat -c %s {self._file} 2>/dev/null || echo 0)\n"
+            f"[ $bytes -gt {_LARGEST_TRACE_BYTES} ] || cat {self._file} 2>/dev/null\ntrue",
             120.0,
         ).stdout
         self._run(f"rm -f {self._file} {self._note} {_UNDO}", 20.0)
         return parse_recording(content)
+
+    @property
+    def _end(self) -> str:
+        """What ends perfetto, whose process id is noted, and sees it gone.
+
+        It writes its file when it is asked to end, and is gone when that is whole.
+        """
+        return (
+            "while read -r pid; do case $pid in *[!0-9]*|'') ;; *)\n"
+            "grep -q perfetto /proc/$pid/cmdline && kill $pid && n=0 &&\n"
+            "while [ -e /proc/$pid ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n + 1)); done\n"
+            f";; esac; done 2>/dev/null < {self._note}\n"
+        )
 
 
 def _make_config() -> str:

@@ -22,6 +22,8 @@ from tests.virtual_phone.sandbox import Sandbox
 TRACES = "/data/misc/perfetto-traces"
 SHORTEST_POLL_MS = 100
 USUAL_POLL_MS = 1000
+FLUSH_SECONDS = 0.2
+"""How long it collects what is still in buffers, after it was asked to end and before it writes."""
 SNAPSHOT_SECONDS = 10.0
 BOOTTIME, MONOTONIC, REALTIME = (
     pb.BUILTIN_CLOCK_BOOTTIME,
@@ -105,6 +107,7 @@ async def record(request: Request, rails: Rails, stopped: asyncio.Future[bytes])
             _add_clocks(trace, rails.sandbox)
             snapped = time.monotonic()
         await asyncio.wait([stopped], timeout=min(period, deadline - time.monotonic()))
+    await asyncio.sleep(FLUSH_SECONDS)
     whole: bytes = trace.SerializeToString()
     return whole
 
