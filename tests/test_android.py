@@ -573,6 +573,37 @@ def test_the_watchdog_on_the_phone_puts_back_what_a_killed_host_had_changed(
     await_truth(lambda: not any("watchdog" in line for line in phone.commands()))
 
 
+def test_a_change_that_cannot_be_undone_is_named_and_stays_for_the_next_try(
+    adb: AdbServer, phone: VirtualPhone
+) -> None:
+    with opened(phone) as device:
+        device.apply(SETTINGS)
+        stuck = f"{ROOT}/changes/stuck.sh"
+        shell(adb, phone, f"echo false > {stuck}")
+        with pytest.raises(CommandFailed, match=r"could not undo: stuck\n"):
+            device.restore()
+        assert phone.altered() == {}
+        shell(adb, phone, f"echo true > {stuck}")
+        device.restore()
+
+
+def test_what_the_watchdog_undoes_at_the_same_moment_is_no_failure(
+    adb: AdbServer, phone: VirtualPhone
+) -> None:
+    with opened(phone) as device:
+        shell(
+            adb,
+            phone,
+            f"mkdir -p {ROOT}/changes; echo 'rm gone.sh; false' > {ROOT}/changes/gone.sh",
+        )
+        device.restore()
+        assert (
+            shell(adb, phone, f"ls {ROOT}/changes 2>&1; true")
+            .strip()
+            .endswith("No such file or directory")
+        )
+
+
 def test_the_watchdog_lets_a_living_host_be(phone: VirtualPhone) -> None:
     with opened(phone) as device:
         device.apply(SETTINGS)

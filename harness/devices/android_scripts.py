@@ -80,10 +80,12 @@ case "$(cat lock/holder 2>/dev/null)" in *@TOKEN@*) exit;; esac
 [ "$(cat lock/holder 2>/dev/null)" = @THEIRS@ ] || exit 1
 touch lock/heartbeat && echo @MINE@ > lock/holder.new && mv lock/holder.new lock/holder
 """
+# A change whose script is gone was undone by the watchdog meanwhile.
 RESTORE = f"""cd {ROOT}/changes 2>/dev/null || exit 0
 for change in *.sh; do
   [ -e "$change" ] || continue
-  if sh "$change" >/dev/null 2>&1; then rm "$change"; else echo "${{change%.sh}}"; fi
+  if sh "$change" >/dev/null 2>&1; then rm -f "$change"
+  elif [ -e "$change" ]; then echo "${{change%.sh}}"; fi
 done
 cd .. && rmdir changes 2>/dev/null
 true
@@ -105,15 +107,20 @@ while [ $hashed -lt @SIZE@ ]; do
 done 2>/dev/null | sha256sum
 """
 # Undoes every change when the host is gone: no sign of life for long, and no job that runs. It
-# ends when there is nothing left to undo, or a newer one has taken its place.
+# ends when there is nothing left to undo, or a newer one has taken its place. A host may come while
+# it is at it: what that one changes is left alone.
 WATCHDOG = f"""mkdir -p {ROOT}/changes && cd {ROOT} && cat > watchdog.sh <<'END_OF_WATCHDOG' || exit 1
-{ALIVE}echo $$ > watchdog.pid
+{ALIVE}silent() {{
+  [ $(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || echo 0) )) -ge @SILENT@ ]
+}}
+echo $$ > watchdog.pid
 while [ -d changes ] && [ "$(cat watchdog.pid)" = $$ ]; do
   sleep @PERIOD@
   for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && continue 2; done
-  silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || echo 0) ))
-  [ $silent -lt @SILENT@ ] && continue
-  for change in changes/*.sh; do [ -e "$change" ] && sh "$change" && rm "$change"; done
+  silent || continue
+  for change in changes/*.sh; do
+    silent && [ -e "$change" ] && sh "$change" && rm -f "$change"
+  done
   rmdir changes
 done
 END_OF_WATCHDOG
