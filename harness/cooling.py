@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.devices import THIS_COMPUTER
 from harness.devices.base import Device
 from harness.errors import Stopped
 from harness.ledger import Conditions
@@ -85,7 +86,7 @@ def _is_warmer(now: Conditions, baseline: Conditions, kind: str) -> bool:
 def _target_celsius(baseline: Conditions, kind: str) -> float | None:
     if baseline.temperature_celsius is None:
         return None
-    tolerance = LIMITS.die_celsius if kind == "local" else LIMITS.skin_celsius
+    tolerance = LIMITS.die_celsius if kind in THIS_COMPUTER else LIMITS.skin_celsius
     return baseline.temperature_celsius + tolerance
 
 

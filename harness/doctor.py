@@ -191,7 +191,7 @@ def _temperature(health: Health) -> _Verdict:
         return _unreadable("Throttling would show only as drift in the launches.")
     found = f"{celsius:.0f} °C"
     cool = "Let it cool down: out of its case, off the charger, out of the sun."
-    if health.kind == "local":
+    if health.kind in devices.THIS_COMPUTER:
         if celsius >= LIMITS.computer_warm_celsius:
             return "warning", found, "See to its cooling, or stop what else it computes."
         return "ok", found, ""
@@ -209,7 +209,7 @@ def _busy(health: Health) -> _Verdict:
     if cores < LIMITS.some_load_cores:
         return "ok", found, ""
     # A computer in use is seldom quiet; what that does to the launches is told with the result.
-    serious = cores >= LIMITS.busy_cores and health.kind != "local"
+    serious = cores >= LIMITS.busy_cores and health.kind not in devices.THIS_COMPUTER
     return "serious" if serious else "warning", found, "Stop it, or wait until it is done."
 
 
@@ -219,7 +219,7 @@ def _space(health: Health) -> _Verdict:
     found = f"{health.free_bytes / 1e6:.0f} MB are free"
     advice = (
         "Free some space; `phonebench clean DEVICE` removes what is ours."
-        if health.kind != "local"
+        if health.kind not in devices.THIS_COMPUTER
         else "Free some space: artifacts, runners and sweeps need it."
     )
     if health.free_bytes < LIMITS.full_bytes:
@@ -249,7 +249,7 @@ def _governor(health: Health) -> _Verdict:
         return "ok", found, ""
     advice = (
         "sudo cpupower frequency-set -g performance"
-        if health.kind == "local"
+        if health.kind in devices.THIS_COMPUTER
         else 'Set device.fixed_performance = true in the plan, or, with root, device.governor = '
         '"performance".'
     )  # fmt: skip
@@ -390,7 +390,7 @@ KEYS = frozenset({*_COMMON, *_PHONES, *_COMPUTERS, NOT_READY, ENERGY})
 
 def judge(health: Health) -> tuple[DeviceFinding, ...]:
     """Return what was found on a device, the gravest first."""
-    judges = _COMMON | (_COMPUTERS if health.kind == "local" else _PHONES)
+    judges = _COMMON | (_COMPUTERS if health.kind in devices.THIS_COMPUTER else _PHONES)
     findings = [
         DeviceFinding(key=key, level=verdict[0], found=verdict[1], advice=verdict[2])
         for key, look in judges.items()

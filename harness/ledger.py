@@ -39,11 +39,14 @@ class _Model(BaseModel):
 
 
 class DeviceInfo(_Model):
-    """What a device is. `fingerprint` stays the same as long as its hardware and system do."""
+    """What a device is. `fingerprint` stays the same as long as its hardware and system do.
+
+    `kind` is the device's key in `devices.TRANSPORTS`.
+    """
 
     id: str
     name: str
-    kind: Literal["local", "android", "ios"]
+    kind: str
     fingerprint: str
     system: str
     abi: str

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -46,7 +45,7 @@ def build(engine: str = "lite", *, rebuild: bool = False) -> tuple[RuntimePack, 
     return build_local(engine, rebuild=rebuild, progress=said.append), said
 
 
-def device(kind: Literal["local", "android"], abi: str) -> DeviceInfo:
+def device(kind: str, abi: str) -> DeviceInfo:
     return DeviceInfo(
         id="a device", name="a device", kind=kind, fingerprint="f", system="s", abi=abi, cpu="c",
         cores=1, memory_total_bytes=1,
@@ -159,10 +158,12 @@ def test_a_phone_gets_no_pack_of_this_computer_though_their_abi_may_have_the_sam
 ) -> None:
     abi = platform.machine()
     here = pack_for("lite", device("local", abi))
-    assert (here.kind, here.abi, here.command) == ("local", abi, ("runner_lite",))
+    assert (here.kind, here.abi) == ("local", abi)
+    assert here.command_in("somewhere") == ("somewhere/runner_lite",)
     phones = here.model_copy(update={"kind": "android"})
     monkeypatch.setattr(runtimes, "build_phone", lambda engine, abi, progress: phones)
-    assert pack_for("lite", device("android", abi)) is phones
+    for kind in ("android", "a-new-kind"):
+        assert pack_for("lite", device(kind, abi)) is phones
 
 
 def test_the_module_does_not_import_torch() -> None:

@@ -1,6 +1,6 @@
 """Devices: one module a transport, all with the shape of `base.py`.
 
-A new transport is one module and one line in `TRANSPORTS`. A transport's own module is imported
+A new transport is one module, and here one function and one line in `TRANSPORTS`. A transport's own module is imported
 when it is first needed: a run on this computer must not start an adb server.
 """
 
@@ -53,6 +53,8 @@ def _android() -> Transport:
 
 
 TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": _local, "android": _android}
+THIS_COMPUTER = frozenset({"local"})
+"""The kinds whose jobs run on this computer, with its own runtime packs; all others are phones."""
 ALL_PHONES = "all"
 
 
@@ -75,7 +77,7 @@ def find_devices(names: Sequence[str]) -> list[DeviceInfo]:
 
 
 def _phones(seen: Sequence[Attached]) -> list[DeviceInfo]:
-    phones = [found.info for found in seen if found.info and found.info.kind != "local"]
+    phones = [found.info for found in seen if found.info and found.info.kind not in THIS_COMPUTER]
     if not phones:
         raise DeviceNotFound(
             "no phone is ready to be measured", "`phonebench devices` tells what is attached."

@@ -58,7 +58,7 @@ class Health:
     userdebug or eng.
     """
 
-    kind: Literal["local", "android", "ios"]
+    kind: str
     conditions: Conditions
     holder: str | None = None
     virtual_signs: str | None = None

@@ -13,6 +13,7 @@ from itertools import chain
 
 import numpy as np
 
+from harness.devices import THIS_COMPUTER
 from harness.report.cases import CaseSummary, DeviceSummary, Finding, SweepSummary
 from harness.report.definitions import REASON_ADVICE
 from harness.report.launches import Launch
@@ -466,7 +467,7 @@ def _no_memory_pass(device: DeviceSummary) -> Iterator[Finding]:
 
 
 def _host_is_no_phone(device: DeviceSummary) -> Iterator[Finding]:
-    if device.info.kind == "local":
+    if device.info.kind in THIS_COMPUTER:
         yield Finding(
             "host_is_no_phone",
             "note",
@@ -484,7 +485,7 @@ def _clocks(device: DeviceSummary) -> Iterator[Finding]:
             "note",
             f"The clocks are not fixed (governor {', '.join(governors)})",
             "Fix them with `cpupower frequency-set -g performance`."
-            if device.info.kind == "local"
+            if device.info.kind in THIS_COMPUTER
             else "A phone fixes them only as root; see the launches in the order they ran.",
         )
     elif before and not governors and all(one.clocks_khz is None for one in before):

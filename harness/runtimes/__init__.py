@@ -12,6 +12,7 @@ Not here: bringing a pack to a device, and running it (`devices/`).
 
 from __future__ import annotations
 
+from harness.devices import THIS_COMPUTER
 from harness.ledger import DeviceInfo
 from harness.runtimes.build import Progress
 from harness.runtimes.host import build_local
@@ -24,10 +25,10 @@ __all__ = ["RuntimePack", "build_local", "build_phone", "pack_for", "verify"]
 def pack_for(engine: str, info: DeviceInfo, *, progress: Progress | None = None) -> RuntimePack:
     """Return the runtime pack of an engine for a device, building it if there is none yet.
 
-    A phone's own pack (`phonebench runtime add`) goes before the one that would be built.
-    `progress` is called with one line at a time. Raises RuntimePackError.
+    Every device that is not this computer takes a phone's pack, by its ABI: one that was added by
+    hand (`phonebench runtime add`) goes before the one that would be built. `progress` is called with one line at a time. Raises RuntimePackError.
     """
-    if info.kind == "local":
+    if info.kind in THIS_COMPUTER:
         return build_local(engine, progress=progress)
     own = read_own(engine, info.abi)
     if own is None:
