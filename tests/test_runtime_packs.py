@@ -81,21 +81,15 @@ def make_job(folder: Path, model: torch.nn.Module, value: torch.Tensor) -> Job:
     return job
 
 
-def command(pack: RuntimePack) -> list[str]:
-    """Return the pack's command as a phone would start it, in its own folder."""
-    return [
-        str(pack.folder / part) if part in pack.sha256 else part.replace("@", str(pack.folder))
-        for part in pack.command
-    ]
-
-
 def launch(pack: RuntimePack, folder: Path, emulator: Sequence[str]) -> LaunchRecord:
     """Run the job in `folder` under the pack's own supervisor, as a phone does."""
     threads = json.loads((folder / "job.json").read_text())["threads"]
     files = [str(folder / "job.json"), str(folder / "result.jsonl")]
     start = [*emulator, str(pack.supervise), str(folder), "--", *emulator]
     subprocess.run(
-        [*start, *command(pack), *files], check=True, env={"OMP_NUM_THREADS": str(threads)}
+        [*start, *pack.command_in(str(pack.folder)), *files],
+        check=True,
+        env={"OMP_NUM_THREADS": str(threads)},
     )
     assert json.loads((folder / "exit").read_text())["exit_code"] == 0
     record = read_record(folder / "result.jsonl")
@@ -134,7 +128,7 @@ def test_the_known_load_needs_no_library_and_is_sampled_on_arm64_too(tmp_path: P
     require_tool("aarch64-linux-gnu-g++")
     qemu = require_tool("qemu-aarch64-static")
     pack = build_phone("synthetic", "arm64-v8a")
-    assert pack.command == ("runner_synthetic",)
+    assert pack.command_in("there") == ("there/runner_synthetic",)
     assert {"runner_synthetic", "supervise"} <= set(pack.sha256)
     assert not [name for name in pack.sha256 if name.startswith("lib/")]
     assert {"phonebench", "glibc", "gcc"} <= {part.name for part in pack.parts}
@@ -163,7 +157,11 @@ def test_the_x86_64_runner_needs_nothing_but_its_pack(x86_64: RuntimePack, tmp_p
     bare = [bwrap, "--ro-bind", str(x86_64.folder), str(x86_64.folder), "--dev", "/dev"]
     bare += ["--proc", "/proc", "--bind", str(tmp_path), str(tmp_path), str(x86_64.supervise)]
     files = [str(tmp_path / "job.json"), str(tmp_path / "result.jsonl")]
-    subprocess.run([*bare, str(tmp_path), "--", *command(x86_64), *files], check=True, env={})
+    subprocess.run(
+        [*bare, str(tmp_path), "--", *x86_64.command_in(str(x86_64.folder)), *files],
+        check=True,
+        env={},
+    )
     record = read_record(tmp_path / "result.jsonl")
     assert isinstance(record, LaunchRecord)
     assert record.header.engine.version == torch.__version__.partition("+")[0]
@@ -174,7 +172,7 @@ def test_the_x86_64_runner_needs_nothing_but_its_pack(x86_64: RuntimePack, tmp_p
 @pytest.mark.slow
 def test_every_library_of_the_arm64_runner_comes_from_the_pack(arm64: RuntimePack) -> None:
     qemu = require_tool("qemu-aarch64-static")
-    loader, *rest = command(arm64)
+    loader, *rest = arm64.command_in(str(arm64.folder))
     listed = subprocess.run(
         [qemu, loader, "--list", *rest], capture_output=True, text=True, check=True
     )
@@ -336,7 +334,7 @@ def test_a_runner_of_ones_own_takes_the_place_of_the_built_one(
     said: list[str] = []
     assert pack_for("lite", phone("arm64-v8a"), progress=said.append) == pack
     assert said == [f"a-phone: using the runtime pack {pack.key}, which was added by hand"]
-    assert pack.command == ("runner_lite",)
+    assert pack.command_in("there") == ("there/runner_lite",)
     assert sorted(pack.sha256) == ["lib/engine.so", "runner_lite", "supervise"]
     verify(pack)
 

@@ -643,10 +643,7 @@ def _pack_folder(pack: RuntimePack) -> str:
 def _supervised(job: Job, pack: RuntimePack) -> str:
     """Return the command that runs a job in its own folder, under a supervisor, to its end."""
     folder, packed = f"{ROOT}/jobs/{job.launch}", _pack_folder(pack)
-    command = " ".join(
-        f"{packed}/{part}" if part in pack.sha256 else part.replace("@", packed)
-        for part in pack.command
-    )
+    command = " ".join(pack.command_in(packed))
     return (
         f"OMP_NUM_THREADS={job.threads} setsid {packed}/supervise . -- {command} "
         f"{folder}/job.json {folder}/result.jsonl"

@@ -129,7 +129,7 @@ class LocalDevice:
         try:
             folder.mkdir()
             write_whole(folder / "job.json", job.model_dump_json().encode())
-            command = [pack.supervise, folder, "--", pack.runner]
+            command = [pack.supervise, folder, "--", *pack.command_in(str(pack.folder))]
             self._children[job.launch] = subprocess.Popen(
                 [*map(str, command), str(folder / "job.json"), str(folder / "result.jsonl")],
                 stdin=subprocess.DEVNULL,

@@ -82,13 +82,15 @@ class RuntimePack(BaseModel):
         """The size of all files."""
         return sum(self.size_bytes.values())
 
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The words that start the runner on a phone.
+    def command_in(self, folder: str) -> tuple[str, ...]:
+        """Return the words that start the runner of the copy of this pack that lies in `folder`.
 
         A word that is a file of the pack means that file; "@" in others means the pack's folder.
         """
-        return (*self.launcher, RUNNERS[self.engine])
+        return tuple(
+            f"{folder}/{word}" if word in self.sha256 else word.replace("@", folder)
+            for word in (*self.launcher, RUNNERS[self.engine])
+        )
 
 
 def runtimes_folder() -> Path:
