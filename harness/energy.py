@@ -8,13 +8,14 @@ functions. Not here: what a source's traces say (`power_readings.py`), where pow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.power import Calibration, PowerSource, SourceKind
+from harness.power import SLOWEST_POLL_SECONDS, Calibration, PowerSource, SourceKind
 from harness.power_readings import (
     Array,
     EnergyTrouble,
@@ -64,6 +65,43 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
+class PhaseLengths:
+    """How long a launch has to idle, before and after its work, and to work. Seconds."""
+
+    baseline_seconds: float
+    energy_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"measure.baseline_seconds = {self.baseline_seconds:g} and measure.energy_seconds = "
+            f"{self.energy_seconds:g}, or more"
+        )
+
+
+def shortest_phases(refresh_seconds: float, poll_seconds: float) -> PhaseLengths:
+    """Return the least lengths that hold enough readings of a gauge, wherever its refreshes fall.
+
+    A reading reaches back by a refresh and a poll, the next one ends a refresh later, and each is seen
+    up to a poll late. In tenths of a second, rounded up.
+    """
+
+    def hold(readings: int) -> float:
+        seconds = (readings + 1) * refresh_seconds + 2 * poll_seconds
+        return math.ceil(round(seconds * 10, 6)) / 10
+
+    return PhaseLengths(hold(LIMITS.idle_readings), hold(LIMITS.block_readings))
+
+
+def needed_phases(source: PowerSource) -> PhaseLengths | None:
+    """Return the shortest phases of a source that is refreshed seldom: None for all but gauges."""
+    probe = source.current_probe
+    if source.calibration is None or probe is None:
+        return None
+    poll_seconds = probe.period_seconds or SLOWEST_POLL_SECONDS
+    return shortest_phases(source.calibration.refresh_seconds, poll_seconds)
+
+
+@dataclass(frozen=True)
 class Energy:
     """What one launch of the energy pass consumed.
 
@@ -100,7 +138,9 @@ def measure_energy(
             check_charge(record, source.calibration)
         return _net(record, source, power, phases)
     except Trouble as trouble:
-        return EnergyTrouble(trouble.key, str(trouble))
+        needed = needed_phases(source) if trouble.key == "too_few_readings" else None
+        longer = f". This gauge needs {needed}" if needed is not None else ""
+        return EnergyTrouble(trouble.key, str(trouble) + longer)
 
 
 @dataclass(frozen=True)

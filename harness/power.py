@@ -28,6 +28,9 @@ METER_POWER = "meter_power"
 RAPL_ENERGY = "rapl_energy"
 RAIL = "rail:"
 
+# No gauge is read less often: neither one that is slow, nor one that a command has to be started for.
+SLOWEST_POLL_SECONDS = 1.0
+
 
 class Calibration(BaseModel):
     """What was found out about one device's fuel gauge, good for its fingerprint alone.
@@ -71,6 +74,11 @@ class PowerSource(BaseModel):
     clock_uncertainty_ns: int = 0
     refusal: str = ""
     advice: str = ""
+
+    @property
+    def current_probe(self) -> Probe | None:
+        """The probe that reads a battery's current, if this source has one."""
+        return next((probe for probe in self.probes if probe.channels[0].name == CURRENT), None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from harness.job import Channel, Probe
 from harness.power import (
     CHARGE,
     CHARGING,
@@ -112,10 +113,17 @@ class Gauge:
             charge_ratio=1.0,
         )
 
+    @property
+    def period(self) -> float:
+        """How often it is polled, in seconds."""
+        return self.poll or min(max(self.refresh / 4, 0.05), 1.0)
+
     def source(self) -> PowerSource:
+        channel = Channel(name=CURRENT, unit="raw")
         return PowerSource(
             kind="gauge",
             name="fuel gauge (made up)",
+            probes=(Probe(file="current_now", period_seconds=self.period, channels=(channel,)),),
             sees_charging=True,
             calibration=self.calibration(),
         )
@@ -136,8 +144,7 @@ class Gauge:
         raw = np.round(shown / self.step) * self.step / self.amperes_per_unit * self.sign
         charge = 3_000_000 - np.round(total[refreshes] * STEP / 3600 * 1e6)
         millivolts = np.round(volts[refreshes], 3)
-        poll = self.poll or min(max(self.refresh / 4, 0.05), 1.0)
-        times = np.arange(0.001, len(watts) * STEP, poll)
+        times = np.arange(0.001, len(watts) * STEP, self.period)
         times = times + rng.uniform(0, 0.003, len(times))
         index = np.searchsorted(refreshes * STEP, times, side="right") - 1
         times, index = times[index >= 0], index[index >= 0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.energy import Energy, measure_energy
+from harness.energy import Energy, measure_energy, needed_phases
 from harness.power import CHARGE, CHARGING, CURRENT, RAIL, VOLTAGE, PowerSource
 from harness.power_readings import (
     EnergyTrouble,
@@ -326,6 +326,42 @@ def test_phases_shorter_than_the_gauge_needs_give_too_few_readings() -> None:
     found = trouble(launch(load, Gauge(4.0).traces(load.watts())), Gauge(4.0).source())
     assert found.key == "too_few_readings"
     assert "idle before the work" in found.text
+
+
+def outcomes(gauge: Gauge, load: Load) -> list[Energy | EnergyTrouble]:
+    """Return what launches give whose phases begin at different moments between two refreshes."""
+    found = []
+    for seed in range(6):
+        shaken = replace(load, seed=seed)
+        traces = gauge.traces(shaken.watts(), seed)
+        found.append(measure_energy(launch(shaken, traces), (), gauge.source()))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["mean", "instant"])
+@pytest.mark.parametrize(
+    ("refresh", "poll"),
+    [(0.25, None), (0.7, None), (1.0, None), (1.0, 1.0), (3.3, 1.0), (6.0, None), (10.0, None)],
+)
+def test_the_shortest_phases_give_energy_wherever_the_refreshes_fall_and_shorter_ones_name_them(
+    refresh: float, poll: float | None, kind: str
+) -> None:
+    gauge = Gauge(refresh, kind=kind, poll=poll)
+    needed = needed_phases(gauge.source())
+    assert needed is not None
+    enough = Load(baseline=needed.baseline_seconds, block=needed.energy_seconds)
+    assert all(isinstance(found, Energy) for found in outcomes(gauge, enough))
+    # As many refreshes as readings: each reading reaches back by one more.
+    for short in (replace(enough, baseline=2 * refresh), replace(enough, block=6 * refresh)):
+        for found in outcomes(gauge, short):
+            assert isinstance(found, EnergyTrouble)
+            assert found.key == "too_few_readings"
+            assert str(needed) in found.text
+
+
+def test_only_a_gauge_asks_for_long_phases() -> None:
+    assert needed_phases(RAILS) is None
+    assert needed_phases(METER) is None
 
 
 def test_a_phone_that_charges_has_no_energy() -> None:

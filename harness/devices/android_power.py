@@ -19,7 +19,16 @@ from harness.devices.adb import Output
 from harness.devices.android_scripts import ROOT
 from harness.errors import MeterError
 from harness.job import Channel, Probe
-from harness.power import CHARGE, CHARGING, CURRENT, RAIL, VOLTAGE, Calibration, PowerSource
+from harness.power import (
+    CHARGE,
+    CHARGING,
+    CURRENT,
+    RAIL,
+    SLOWEST_POLL_SECONDS,
+    VOLTAGE,
+    Calibration,
+    PowerSource,
+)
 from harness.records import Trace
 
 _SUPPLIES = "/sys/class/power_supply"
@@ -41,9 +50,8 @@ ASK = {
     "perfetto": "command -v perfetto",
 }
 
-_ASKED_PERIOD_SECONDS = 1.0  # each reading starts two programs
 _UNKNOWN_PERIOD_SECONDS = 0.25
-_SHORTEST_PERIOD_SECONDS, _LONGEST_PERIOD_SECONDS = 0.05, 1.0
+_SHORTEST_PERIOD_SECONDS = 0.05
 _STATUS_PERIOD_SECONDS = 0.5
 
 
@@ -97,10 +105,10 @@ def _rails(found: Mapping[str, str]) -> PowerSource:
     refusal = advice = ""
     if not rails:
         refusal = "it has no power rails that it lets be read (`dumpsys powerstats` lists none)"
-        advice = "Pixel 6 and later have them."
+        advice = "Pixel 6 and later have power rails."
     elif not found.get("perfetto", "").strip():
         refusal = "its power rails can only be recorded with perfetto, which it lacks"
-        advice = "Android 10 and later have it."
+        advice = "Android 10 and later have perfetto."
     shown = ", ".join(rails[:3]) + (f" and {len(rails) - 3} more" if len(rails) > 3 else "")
     return PowerSource(
         kind="rails",
@@ -263,7 +271,9 @@ def _gauge(found: Mapping[str, str], calibration: Calibration | None, device: st
     else:
         name, probes = "hidden", ()
         refusal = _explain_hidden(supplies, found.get("asked", ""))
-        advice = "The vendor hides it from adb: energy needs power rails or an external meter."
+        advice = (
+            "The vendor hides the gauge from adb: energy needs power rails or an external meter."
+        )
     return PowerSource(
         kind="gauge",
         name=f"fuel gauge ({name})",
@@ -329,7 +339,7 @@ def _gauge_period(calibration: Calibration | None) -> float:
     if calibration is None:
         return _UNKNOWN_PERIOD_SECONDS
     wanted = calibration.refresh_seconds / 4
-    return min(max(wanted, _SHORTEST_PERIOD_SECONDS), _LONGEST_PERIOD_SECONDS)
+    return min(max(wanted, _SHORTEST_PERIOD_SECONDS), SLOWEST_POLL_SECONDS)
 
 
 # The battery service is asked for the current with -f, which makes it read everything anew; then
@@ -342,7 +352,7 @@ _ASKED_PROBES = (
             'echo "current $(cmd battery get -f current_now)"; b=$(dumpsys battery); echo "$b"\n'
             'case "$b" in *"  status: 3"*) echo plugged 0;; *) echo plugged 1;; esac',
         ),
-        period_seconds=_ASKED_PERIOD_SECONDS,
+        period_seconds=SLOWEST_POLL_SECONDS,  # each reading starts two programs
         channels=(
             Channel(name=CURRENT, unit="raw", after="current "),
             Channel(name=VOLTAGE, unit="V", after="\n  voltage:", scale=1e-3),
@@ -355,7 +365,7 @@ _ASKED_PROBES = (
 
 def make_reading(source: PowerSource) -> str | None:
     """Return the script that reads the gauge's current once; None if the source has no such probe."""
-    probe = _current_probe(source)
+    probe = source.current_probe
     if probe is None:
         return None
     return f"cat {probe.file}" if probe.command is None else shlex.join(probe.command)
@@ -363,16 +373,12 @@ def make_reading(source: PowerSource) -> str | None:
 
 def parse_reading(source: PowerSource, answer: str) -> float | None:
     """Return the raw current in the answer to `make_reading`."""
-    probe = _current_probe(source)
+    probe = source.current_probe
     if probe is None:
         return None
     after = re.escape(probe.channels[0].after)
     match = re.search(rf"{after}\s*([+-]?\d+)(?![\w.])", answer)
     return float(match[1]) if match else None
-
-
-def _current_probe(source: PowerSource) -> Probe | None:
-    return next((probe for probe in source.probes if probe.channels[0].name == CURRENT), None)
 
 
 def _number(text: str) -> int | None:
