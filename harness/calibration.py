@@ -24,12 +24,21 @@ from pydantic import ValidationError
 
 from harness.cache import cache_folder
 from harness.devices.base import Device
+from harness.energy import shortest_phases
 from harness.energy_pass import keep_awake
 from harness.errors import CalibrationRefused, DeviceError, NotSupported
 from harness.job import Job, Loop, Probe, TensorSource
 from harness.ledger import write_whole
-from harness.plan import DeviceSettings
-from harness.power import CHARGE, CHARGING, CURRENT, VOLTAGE, Calibration, PowerSource
+from harness.plan import DeviceSettings, Measure
+from harness.power import (
+    CHARGE,
+    CHARGING,
+    CURRENT,
+    SLOWEST_POLL_SECONDS,
+    VOLTAGE,
+    Calibration,
+    PowerSource,
+)
 from harness.power_readings import charge_ratio
 from harness.records import LaunchRecord, Trace, parse_record
 from harness.runtimes import RuntimePack
@@ -55,7 +64,7 @@ class Limits:
     scale_steps: int = 2
     # Fewer gaps between changes do not tell a period from a coincidence.
     least_gaps: int = 4
-    # A gauge slower than this says too little in a block of a minute.
+    # A gauge slower than this asks for blocks of more than two minutes (energy.py).
     slowest_refresh_seconds: float = 15.0
 
 
@@ -489,6 +498,9 @@ def describe(calibration: Calibration) -> str:
         lines.append("Its charge counter confirms the unit, and is too coarse to confirm more.")
     else:
         lines.append("No charge counter confirms it: the unit is judged by what a phone can draw.")
+    needed = shortest_phases(calibration.refresh_seconds, SLOWEST_POLL_SECONDS)
+    if needed.exceed(Measure()):
+        lines.append(f"That is seldom. A plan with energy needs {needed}.")
     if calibration.suspend_works:
         lines.append("Charging stops when it is asked to: energy can be measured on the cable.")
     elif calibration.suspend_works is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.plan import Measure
 from harness.power import SLOWEST_POLL_SECONDS, Calibration, PowerSource, SourceKind
 from harness.power_readings import (
     Array,
@@ -75,6 +76,13 @@ class PhaseLengths:
         return (
             f"measure.baseline_seconds = {self.baseline_seconds:g} and measure.energy_seconds = "
             f"{self.energy_seconds:g}, or more"
+        )
+
+    def exceed(self, measure: Measure) -> bool:
+        """Tell whether a launch of this plan is too short."""
+        return (
+            measure.baseline_seconds < self.baseline_seconds
+            or measure.energy_seconds < self.energy_seconds
         )
 
 

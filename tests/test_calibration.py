@@ -27,6 +27,7 @@ from harness.calibration import (
 from harness.cli import app
 from harness.devices.android import AndroidPhone
 from harness.devices.base import JobStatus
+from harness.energy import shortest_phases
 from harness.errors import CalibrationRefused, HarnessError, NotSupported
 from harness.job import Channel, Job, Probe
 from harness.plan import DeviceSettings
@@ -139,6 +140,13 @@ def test_what_the_phone_answered_instead_is_quoted() -> None:
     record = launch(LOAD, failures=(failure,))
     with pytest.raises(CalibrationRefused, match=r"Permission denied \(600 times\)"):
         analyse(record, "f00d")
+
+
+def test_a_gauge_too_slow_for_a_plans_defaults_is_said_to_need_longer_phases() -> None:
+    found = Gauge(4.0).calibration()
+    assert "measure." not in describe(found)
+    slow = found.model_copy(update={"refresh_seconds": 10.0})
+    assert str(shortest_phases(10.0, 1.0)) in describe(slow)
 
 
 def test_a_gauge_too_slow_for_the_time_given_is_refused() -> None:
