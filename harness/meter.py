@@ -57,7 +57,9 @@ def describe_source() -> PowerSource:
     refusal, advice = "", ""
     if importlib.util.find_spec("Monsoon") is None:
         refusal = "an external meter needs Monsoon's Python package"
-        advice = "pip install 'phonebench[meter]', and a Monsoon power monitor on this computer."
+        advice = (
+            "In the checkout: .venv/bin/pip install -e '.[meter]'; and attach a Monsoon by USB."
+        )
     else:
         try:
             found = _import("pmapi").USB_protocol().enumerateDevices()

@@ -193,6 +193,7 @@ def test_rapl_that_this_user_may_not_read_is_refused_with_the_way_to_it(tmp_path
 def test_a_computer_without_rapl_says_so(tmp_path: Path) -> None:
     (source,) = local_power.describe_sources(tmp_path / "nothing")
     assert "no energy counters" in source.refusal
+    assert "modprobe" in source.advice
 
 
 # --- virtual phones ------------------------------------------------------------------------------

@@ -27,7 +27,13 @@ def describe_sources(powercap: Path = POWERCAP) -> tuple[PowerSource, ...]:
     )
     packages = [zone for zone in packages if _read(zone / "name").startswith("package")]
     if not packages:
-        return (_refused("it shows no energy counters of its processor (RAPL)", ""),)
+        return (
+            _refused(
+                "it shows no energy counters of its processor (RAPL)",
+                "Virtual machines hide them; on a computer with Linux of its own: sudo modprobe "
+                "intel_rapl_msr, then let this user read them, which root alone may.",
+            ),
+        )
     closed = [zone for zone in packages if not _read(zone / "energy_uj").isdigit()]
     if closed:
         return (

@@ -51,7 +51,7 @@ def package_folder(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise RuntimePackError(
             f"the Python package {name} is not installed, and the native runner is built on it",
-            "Install phonebench with its requirements: `pip install phonebench`.",
+            "Install phonebench with its requirements, in its checkout: `.venv/bin/pip install -e .`",
         )
     return Path(spec.origin).parent
 
@@ -63,7 +63,7 @@ def installed_version(package: str) -> str:
     except PackageNotFoundError as error:
         raise RuntimePackError(
             f"the Python package {package} is not installed",
-            "Install phonebench with its requirements: `pip install phonebench`.",
+            "Install phonebench with its requirements, in its checkout: `.venv/bin/pip install -e .`",
         ) from error
 
 
