@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from harness import devices
 from harness.devices.base import Attached
 from harness.devices.health import Health, Link
-from harness.energy_pass import find_usable
+from harness.energy import needed_phases
+from harness.energy_pass import explain_none, find_usable
 from harness.errors import DeviceError, DeviceUnfit, PlanError
 from harness.ledger import LEVELS, DeviceFinding, DeviceInfo, Level
-from harness.plan import Plan
+from harness.plan import Measure, Plan
 from harness.power import PowerSource
 from harness.validity import LIMITS as VALIDITY_LIMITS
 
@@ -163,16 +164,6 @@ def _charging(health: Health) -> _Verdict:
                 "Charge it fully first, or set device.suspend_charging = true in the plan.",
             )
     return "ok", "it does not charge", ""
-
-
-def _battery_gauge(health: Health) -> _Verdict:
-    if health.gauge_readable:
-        return "ok", "the fuel gauge can be read", ""
-    return (
-        "warning",
-        "the fuel gauge (/sys/class/power_supply/battery) cannot be read",
-        "The vendor hides it from adb: energy needs power rails or a meter.",
-    )
 
 
 def _throttling(health: Health) -> _Verdict:
@@ -372,7 +363,6 @@ _PHONES: dict[str, _Judge] = {
     "battery-frozen": _battery_frozen,
     "battery-saver": _battery_saver,
     "battery-charging": _charging,
-    "battery-gauge": _battery_gauge,
     "throttling": _throttling,
     "tools-missing": _tools,
     "screen-off": _screen,
@@ -383,7 +373,7 @@ _PHONES: dict[str, _Judge] = {
 _COMPUTERS: dict[str, _Judge] = {"virtualised": _virtualised, "compiler": _compiler}
 # Of a device that is attached and cannot be asked.
 NOT_READY = "not-ready"
-# Of a device from which a plan wants energy.
+# Of its sources of power: judged apart from its health, and in a run only if the plan wants energy.
 ENERGY = "energy"
 KEYS = frozenset({*_COMMON, *_PHONES, *_COMPUTERS, NOT_READY, ENERGY})
 
@@ -396,37 +386,54 @@ def judge(health: Health) -> tuple[DeviceFinding, ...]:
         for key, look in judges.items()
         if (verdict := look(health)) is not None
     ]
+    return _sorted(findings)
+
+
+def _sorted(findings: Iterable[DeviceFinding]) -> tuple[DeviceFinding, ...]:
     return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
 
 
 def examine(info: DeviceInfo, measure_link: bool) -> tuple[DeviceFinding, ...]:
-    """Examine a device that is ready. Raises DeviceError if it does not answer."""
-    return judge(devices.read_health(info, measure_link))
+    """Examine a device that is ready, for whatever it may be used. Raises DeviceError."""
+    found = judge(devices.read_health(info, measure_link))
+    return _sorted((*found, judge_energy(devices.read_power_sources(info))))
 
 
 def examine_for(info: DeviceInfo, plan: Plan) -> tuple[DeviceFinding, ...]:
     """Examine a device for what a plan wants of it, energy too. Raises DeviceError."""
-    found = examine(info, measure_link=False)
+    found = judge(devices.read_health(info, measure_link=False))
     if "energy" not in plan.measure.passes:
         return found
-    energy = judge_energy(devices.read_power_sources(info), plan)
-    return tuple(sorted((*found, energy), key=lambda finding: LEVELS.index(finding.level)))
+    return _sorted((*found, judge_energy(devices.read_power_sources(info), plan)))
 
 
-def judge_energy(sources: Sequence[PowerSource], plan: Plan) -> DeviceFinding:
-    """Tell whether any source of power that a plan wants can be used on a device."""
-    usable, refused = find_usable(sources, plan)
-    if usable is not None:
+def judge_energy(sources: Sequence[PowerSource], plan: Plan | None = None) -> DeviceFinding:
+    """Tell which source of power a plan takes on a device, or why it has none that will do.
+
+    Without a plan: what one with the defaults would take, and nothing is serious.
+    """
+    measure = plan.measure if plan is not None else Measure()
+    usable, refused = find_usable(sources, measure)
+    needed = needed_phases(usable) if usable is not None else None
+    if usable is not None and not (needed and needed.exceed(measure)):
         return DeviceFinding(key=ENERGY, level="ok", found=f"energy comes from: {usable.name}")
-    reasons = "; ".join(f"{source.name}: {source.refusal}" for source in refused)
-    advice = [source.advice.rstrip(".") for source in refused if source.advice]
-    return DeviceFinding(
-        key=ENERGY,
-        level="serious",
-        found="the plan wants energy, and nothing can measure it"
-        + (f" ({reasons})" if reasons else f" (no {plan.measure.energy_source} here)"),
-        advice="; or: ".join([*advice, "leave energy out of measure.passes"]),
-    )
+    if usable is not None:
+        found = (
+            f"{usable.name} is refreshed too seldom for measure.baseline_seconds = "
+            f"{measure.baseline_seconds:g} and measure.energy_seconds = {measure.energy_seconds:g}"
+        )
+        ways = [f"give the plan {needed} (--baseline-seconds, --energy-seconds)"]
+    elif refused:
+        reasons = "; ".join(f"{source.name}: {source.refusal}" for source in refused)
+        found = f"nothing can measure energy ({reasons})"
+        ways = [source.advice.rstrip(".") for source in refused if source.advice]
+    else:
+        found = f"nothing can measure energy: {explain_none(sources, measure)}"
+        ways = ['take one of these, or measure.energy_source = "best"']
+    if plan is not None:
+        ways.append("leave energy out of measure.passes")
+    level: Level = "serious" if plan is not None else "warning"
+    return DeviceFinding(key=ENERGY, level=level, found=found, advice="; or: ".join(ways))
 
 
 def examine_attached(

@@ -19,7 +19,7 @@ from harness.devices.base import Device
 from harness.errors import DeviceError, DeviceLost, EnergyRefused, NotSupported, Stopped
 from harness.job import Job
 from harness.ledger import DeviceInfo
-from harness.plan import DeviceSettings, Plan
+from harness.plan import DeviceSettings, Measure, Plan
 from harness.power import PowerSource, QueueView, Recorder
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
@@ -109,8 +109,9 @@ def open_energy_pass(
 ) -> EnergyPass:
     """Choose the source of power and the way to keep charging off. Raises EnergyRefused, with why."""
     refused: list[str] = []
-    for source in device.power_sources():
-        if not is_wanted(source, plan):
+    sources = device.power_sources()
+    for source in sources:
+        if not is_wanted(source, plan.measure):
             continue
         reason, advice = source.refusal, source.advice
         if not reason:
@@ -123,36 +124,35 @@ def open_energy_pass(
                     tell(f"{device.info.id}: {_METER_AND_CABLE}")
                 return EnergyPass(source, device.recorder(source), charging, port)
         refused.append(f"  {source.name}: {reason}" + (f"\n    {advice}" if advice else ""))
-    raise make_refusal(device.info.id, plan, refused)
-
-
-def make_refusal(device: str, plan: Plan, refused: Sequence[str]) -> EnergyRefused:
-    """Return the error that names every source of power that was wanted, and why it is no use."""
-    wanted = plan.measure.energy_source
-    none = "it has no source of power" + (f' "{wanted}"' if wanted != "best" else "")
-    listed = "\n".join(refused) or f"  {none}"
-    return EnergyRefused(
-        f"energy cannot be measured on {device}:\n{listed}",
+    listed = "\n".join(refused) or f"  {explain_none(sources, plan.measure)}"
+    raise EnergyRefused(
+        f"energy cannot be measured on {device.info.id}:\n{listed}",
         "The other passes need none of this; leave energy out of measure.passes to be rid of it.",
     )
 
 
+def explain_none(sources: Sequence[PowerSource], measure: Measure) -> str:
+    """Say that a device lacks the source of power that was named, and which it has."""
+    kinds = ", ".join(source.kind for source in sources)
+    return f'measure.energy_source = "{measure.energy_source}", and what it has is: {kinds}'
+
+
 def find_usable(
-    sources: Sequence[PowerSource], plan: Plan
+    sources: Sequence[PowerSource], measure: Measure
 ) -> tuple[PowerSource | None, tuple[PowerSource, ...]]:
     """Return the best source that a plan wants and that can be used, and those before it that cannot."""
     refused: list[PowerSource] = []
     for source in sources:
-        if is_wanted(source, plan):
+        if is_wanted(source, measure):
             if not source.refusal:
                 return source, tuple(refused)
             refused.append(source)
     return None, tuple(refused)
 
 
-def is_wanted(source: PowerSource, plan: Plan) -> bool:
+def is_wanted(source: PowerSource, measure: Measure) -> bool:
     """Tell whether a plan asks for this source. A meter may feed another phone: it must be named."""
-    wanted = plan.measure.energy_source
+    wanted = measure.energy_source
     return source.kind == wanted or (wanted == "best" and source.kind != "meter")
 
 

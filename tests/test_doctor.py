@@ -57,7 +57,6 @@ GOOD = Health(
     build_type="user",
     battery_frozen=False,
     battery_saver=False,
-    gauge_readable=True,
     screen_on=True,
     selinux="Enforcing",
     link=Link("usb", 41, 41, 35e6, 30e6),
@@ -111,7 +110,6 @@ def test_a_phone_in_good_state_has_nothing_to_complain_of() -> None:
         (replace(GOOD, clock_cap=0.6), "clocks-held", "warning", "60%"),
         (replace(GOOD, offline_cores=(4, 5)), "cores-offline", "warning", "4, 5"),
         (replace(GOOD, selinux="Permissive"), "selinux", "warning", "permissive"),
-        (replace(GOOD, gauge_readable=False), "battery-gauge", "warning", "cannot be read"),
         (replace(GOOD, holder="ann on rack (process 7: sweep x)"), "in-use", "serious", "ann"),
         (replace(GOOD, link=Link("usb", 41, 39)), "adb", "warning", "39"),
         (replace(GOOD, link=Link("usb", 41, 41, 2e6, 9e6)), "link", "warning", "2.0 MB/s"),
@@ -214,7 +212,7 @@ def test_emulators_give_themselves_away(properties: dict[str, str], signs: str |
 
 def test_an_answer_without_anything_in_it_leaves_everything_unknown() -> None:
     health = android_health.parse_health("", 0.0, None, None)
-    assert replace(health, gauge_readable=None) == NOTHING_KNOWN
+    assert health == NOTHING_KNOWN
 
 
 def test_this_computer_is_examined_without_being_changed(own_cache: Path) -> None:
@@ -306,7 +304,6 @@ def test_a_healthy_phone_is_fit_every_question_is_answered_and_nothing_is_left_o
         ({"device": "virtual"}, "emulator", "serious", "ro.hardware is virtual"),
         ({"debuggable": True}, "debuggable", "warning", "userdebug"),
         ({"battery": Battery(level_percent=12.0)}, "battery-low", "serious", "12%"),
-        ({"battery": Battery(readable=False)}, "battery-gauge", "warning", "cannot be read"),
         ({"missing_tools": ("setsid", "df")}, "tools-missing", "serious", "lacks df, setsid"),
         ({"missing_tools": ("df",)}, "space-low", "warning", "cannot be read"),
     ],
@@ -411,7 +408,7 @@ def phonebench(*arguments: str, cwd: Path, code: int) -> subprocess.CompletedPro
 def test_doctor_of_this_computer_ends_well_for_people_and_for_scripts(tmp_path: Path) -> None:
     told = json.loads(phonebench("doctor", "local", "--json", cwd=tmp_path, code=0).stdout)
     assert told[0]["id"] == "local"
-    assert {finding["key"] for finding in told[0]["findings"]} >= {"busy", "virtualised"}
+    assert {finding["key"] for finding in told[0]["findings"]} >= {"busy", "virtualised", "energy"}
     assert "0 serious" in phonebench("doctor", "local", cwd=tmp_path, code=0).stdout
 
 
@@ -429,6 +426,19 @@ def test_doctor_without_a_name_examines_all_also_those_that_cannot_be_used(
     assert "screen" in finding["advice"]
     phonebench("doctor", handset.serial, cwd=tmp_path, code=0)
     assert "no device 'pixel'" in phonebench("doctor", "pixel", cwd=tmp_path, code=2).stderr
+
+
+@pytest.mark.slow
+def test_doctor_tells_of_a_gauge_that_sysfs_hides_that_it_is_asked_for_and_not_calibrated(
+    adb: AdbServer, tmp_path: Path
+) -> None:
+    with VirtualPhone(replace(PHONE, battery=Battery(readable=False))) as phone:
+        serial = phone.plug_in(adb)
+        (told,) = json.loads(phonebench("doctor", serial, "--json", cwd=tmp_path, code=0).stdout)
+    (finding,) = [finding for finding in told["findings"] if finding["key"] == "energy"]
+    assert finding["level"] == "warning", "latency can be measured all the same"
+    assert "fuel gauge (cmd battery): its fuel gauge is not calibrated" in finding["found"]
+    assert f"phonebench calibrate {serial}" in finding["advice"]
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from harness.calibration import calibration_path, store_calibration
 from harness.devices.android import AndroidPhone
 from harness.devices.android_queue import parse_look
 from harness.doctor import judge_energy, refuse_unfit
-from harness.energy import Energy, measure_energy
+from harness.energy import Energy, measure_energy, needed_phases
 from harness.energy_pass import EnergyPass, Patience, open_energy_pass, run_detached
 from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
 from harness.job import Channel, Job, Loop, Probe, TensorSource
@@ -172,7 +172,13 @@ def test_a_refusal_names_every_source_with_its_reason_and_its_way_out() -> None:
 
 
 def test_a_source_that_the_plan_names_and_the_device_lacks_is_refused_by_name() -> None:
-    assert '"rapl"' in refuse(FakePhone(sources=(gauge(),)), plan("rapl")).message
+    assert '"rapl", and what it has is: gauge' in (
+        refuse(FakePhone(sources=(gauge(),)), plan("rapl")).message
+    )
+    finding = judge_energy((of_kind("rapl"),), plan("meter"))
+    assert finding.level == "serious"
+    assert 'measure.energy_source = "meter", and what it has is: rapl' in finding.found
+    assert 'measure.energy_source = "best"' in finding.advice
 
 
 def test_a_run_that_wants_energy_where_nothing_measures_it_is_refused_before_it_begins() -> None:
@@ -183,6 +189,31 @@ def test_a_run_that_wants_energy_where_nothing_measures_it_is_refused_before_it_
         refuse_unfit({"phone": (finding,)}, ())
     refuse_unfit({"phone": (finding,)}, ("energy",))
     assert judge_energy((gauge(),), plan()).level == "ok"
+
+
+def test_without_a_plan_the_source_is_told_and_nothing_of_it_is_serious() -> None:
+    ready = judge_energy((of_kind("rails", "none"), gauge(), of_kind("meter")))
+    assert (ready.level, ready.found) == ("ok", "energy comes from: gauge")
+    raw = judge_energy((gauge(None, refusal="raw", advice="calibrate it"), of_kind("meter")))
+    assert (raw.level, raw.advice) == ("warning", "calibrate it")
+    slow = gauge(CALIBRATION.model_copy(update={"refresh_seconds": 10.0}))
+    assert judge_energy((slow,)).level == "warning"
+
+
+def test_a_plan_too_short_for_the_gauge_is_refused_before_it_begins_with_what_is_needed() -> None:
+    source = gauge(CALIBRATION.model_copy(update={"refresh_seconds": 10.0}))
+    needed = needed_phases(source)
+    assert needed is not None
+    lengths: dict[str, Any] = {
+        "baseline_seconds": needed.baseline_seconds,
+        "energy_seconds": needed.energy_seconds,
+    }
+    assert judge_energy((source,), plan(**lengths)).level == "ok"
+    for key, seconds in lengths.items():
+        finding = judge_energy((source,), plan(**(lengths | {key: seconds - 0.1})))
+        assert (finding.key, finding.level) == ("energy", "serious")
+        assert str(needed) in finding.advice
+    assert judge_energy((of_kind("rails"), source), plan(baseline_seconds=1)).level == "ok"
 
 
 # --- the charger ---------------------------------------------------------------------------------

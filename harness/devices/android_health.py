@@ -53,7 +53,6 @@ HEALTH = {
     "governors": f"cat {_CPU}/cpu[0-9]*/cpufreq/scaling_governor",
     "caps": f"for c in {_CPU}/cpu[0-9]*/cpufreq; do "
     "echo $(cat $c/scaling_max_freq) $(cat $c/cpuinfo_max_freq); done",
-    "gauge": "cat /sys/class/power_supply/battery/current_now",
     "space": "df -k /data/local/tmp",
     "tools": f"for t in {' '.join(TOOLS)}; do command -v $t >/dev/null || echo $t; done; echo .",
     "own": f"cat {ROOT}/jobs/*/pid",
@@ -96,7 +95,6 @@ def parse_health(answer: str, unix: float, holder: str | None, link: Link | None
         # BatteryService's own words while `dumpsys battery set` or `unplug` is in force.
         battery_frozen="UPDATES STOPPED" in battery if battery else None,
         battery_saver={"1": True, "0": False, "null": False}.get(found.get("saver", "").strip()),
-        gauge_readable=bool(found.get("gauge", "").strip()),
         screen_on=awake.group(1) == "Awake" if awake else None,
         selinux=found.get("selinux", "").strip() or None,
         link=link,

@@ -71,7 +71,6 @@ class Health:
     build_type: str | None = None
     battery_frozen: bool | None = None
     battery_saver: bool | None = None
-    gauge_readable: bool | None = None
     screen_on: bool | None = None
     selinux: str | None = None
     link: Link | None = None
