@@ -30,8 +30,8 @@ def describe_sources(powercap: Path = POWERCAP) -> tuple[PowerSource, ...]:
         return (
             _refused(
                 "it shows no energy counters of its processor (RAPL)",
-                "Virtual machines hide them; on a computer with Linux of its own: sudo modprobe "
-                "intel_rapl_msr, then let this user read them, which root alone may.",
+                "Virtual machines hide them. On real hardware with Linux: sudo modprobe "
+                "intel_rapl_msr; root reads them then.",
             ),
         )
     closed = [zone for zone in packages if not _read(zone / "energy_uj").isdigit()]
