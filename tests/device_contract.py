@@ -1,5 +1,6 @@
-"""What every device must do, whatever it is: run for this computer and a virtual phone by
-`pytest tests/device_contract.py`, and for a physical phone by `make test-device SERIAL=...`.
+"""What every device must do, whatever it is: run for all in `benches.py` but a physical phone by
+`pytest tests/device_contract.py` (with `-k local` for one of them), and for a physical phone by
+`make test-device SERIAL=...`.
 
 A device that is new to the harness is done when these tests pass.
 """
@@ -15,64 +16,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import pytest
 
-from harness.devices.android import AndroidPhone, Timing
 from harness.devices.base import Device, JobStatus
-from harness.devices.local import LocalDevice
 from harness.errors import DeviceError, NotSupported, Stopped
 from harness.job import Pass
 from harness.plan import DeviceSettings
 from harness.runtimes import RuntimePack
 from harness.stop import Stop
+from tests.benches import BENCHES, WANTED, Bench
 from tests.made_up_pack import script_pack, small_job
-from tests.phones import await_truth, own_adb_server, plugged_in
+from tests.phones import await_truth
 
 pytestmark = pytest.mark.slow
 
-SERIAL = os.environ.get("PHONEBENCH_TEST_SERIAL")
-KINDS = ["physical"] if SERIAL else ["local", "virtual"]
 
-
-@dataclass(frozen=True)
-class Bench:
-    """One device to be tested: opened as often as a test likes, and packs of its kind."""
-
-    kind: Literal["local", "android"]
-    where: str
-    folder: Path
-
-    def open(self, purpose: str = "a test") -> Device:
-        if self.kind == "local":
-            return LocalDevice(Path(self.where), purpose)
-        return AndroidPhone(self.where, purpose, Timing(await_seconds=2.0))
-
-    def opening(self) -> str:
-        """Return the Python expression that opens the device, for another process."""
-        if self.kind == "local":
-            return f"LocalDevice(Path({self.where!r}), 'another host')"
-        return f"AndroidPhone({self.where!r}, 'another host')"
-
-
-@pytest.fixture(scope="module")
-def phone_serial() -> Iterator[str]:
-    """Name the phone that all tests of this module share."""
-    if SERIAL:
-        yield SERIAL
-        return
-    with own_adb_server() as server, plugged_in(server) as phone:
-        yield phone.serial
-
-
-@pytest.fixture(params=KINDS)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    if request.param == "local":
-        return Bench("local", str(tmp_path / "device"), tmp_path)
-    return Bench("android", request.getfixturevalue("phone_serial"), tmp_path)
+@pytest.fixture(scope="module", params=WANTED)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Bring one device about; all tests of this module share it."""
+    with BENCHES[request.param]() as bench:
+        yield bench
 
 
 @pytest.fixture
@@ -89,11 +55,11 @@ def device(bench: Bench) -> Iterator[Device]:
 
 
 @pytest.fixture
-def runner(bench: Bench, device: Device) -> Callable[[str], RuntimePack]:
+def runner(bench: Bench, device: Device, tmp_path: Path) -> Callable[[str], RuntimePack]:
     """Make a pack of a shell script, on the device; $1 is the job file, $2 the result file."""
 
     def make(script: str) -> RuntimePack:
-        pack = script_pack(bench.folder / "pack", script, bench.kind, device.info.abi)
+        pack = script_pack(tmp_path / "pack", script, bench.shell, device.info.abi)
         device.install(pack)
         return pack
 
@@ -216,6 +182,46 @@ def test_a_staged_file_is_there_under_the_path_that_was_told(
     assert device.fetch("a").record == content
 
 
+def test_a_runner_is_started_by_the_launcher_that_its_pack_brings(
+    bench: Bench, device: Device, tmp_path: Path
+) -> None:
+    script = 'echo "$STARTED_FROM" > "$2"; ls "$STARTED_FROM" >> "$2"'
+    pack = script_pack(tmp_path / "pack", script, bench.shell, device.info.abi, launcher=True)
+    device.install(pack)
+    device.start(small_job("a"), pack)
+    assert wait(device, "a").state == "finished"
+    folder, *files = (device.fetch("a").record or b"").decode().split()
+    assert folder.startswith("/")
+    assert {"launcher", "runner_lite", "supervise"} <= set(files)
+
+
+def test_what_was_brought_to_a_device_is_gone_after_it_was_cleaned(
+    bench: Bench, device: Device, runner: Runner, tmp_path: Path
+) -> None:
+    content = os.urandom(300_000)
+    source = tmp_path / "a file.ptl"
+    source.write_bytes(content)
+    place = device.stage(source, hashlib.sha256(content).hexdigest())
+    device.start(small_job("ended"), runner(f'cp "{place}" "$2"'))
+    wait(device, "ended")
+    device.start(small_job("runs"), runner("sleep 300"))
+    assert device.clean() >= len(content)
+    device.close()
+    with closing(bench.open()) as second:
+        assert second.clean() < len(content)
+    with closing(bench.open()) as again:
+        assert list(again.jobs()) == []
+        assert [again.poll(name).state for name in ("ended", "runs")] == ["absent", "absent"]
+        pack = script_pack(
+            tmp_path / "pack", f'[ ! -e "{place}" ]; echo $? > "$2"', bench.shell, again.info.abi
+        )
+        again.install(pack)
+        again.start(small_job("looks"), pack)
+        wait(again, "looks")
+        is_the_hosts_own = place == str(source.resolve())
+        assert again.fetch("looks").record == (b"1\n" if is_the_hosts_own else b"0\n")
+
+
 # --- hosts ---------------------------------------------------------------------------------------
 
 
@@ -226,13 +232,12 @@ def test_a_job_outlives_a_host_that_is_killed_and_is_collected_by_the_next(
     device.close()
     code = (
         "import os, signal\n"
-        "from pathlib import Path\n"
-        "from harness.devices.android import AndroidPhone\n"
-        "from harness.devices.local import LocalDevice\n"
+        "from harness.devices import find_devices, open_device\n"
         "from harness.job import Job\n"
         "from harness.runtimes import RuntimePack\n"
         "from harness.stop import Stop\n"
-        f"device = {bench.opening()}\n"
+        f"(info,) = find_devices([{bench.id!r}])\n"
+        "device = open_device(info, 'another host')\n"
         f"job = Job.model_validate_json({small_job('a').model_dump_json()!r})\n"
         f"device.start(job, RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"
         "device.wait('a', 0.2, Stop())\n"
@@ -268,6 +273,23 @@ def test_a_device_is_the_same_whenever_it_is_opened(bench: Bench, device: Device
     assert again.info == device.info
     assert again.info.cores >= 1
     assert again.info.memory_total_bytes > 0
+
+
+def test_a_device_is_found_as_what_it_is_when_it_is_opened(bench: Bench, device: Device) -> None:
+    found = next(found for found in bench.transport.discover() if found.id == bench.id)
+    assert found.info == device.info
+    assert (device.info.id, device.info.kind) == (bench.id, bench.kind)
+
+
+def test_health_and_power_sources_are_read_of_a_device_that_is_held(
+    bench: Bench, device: Device
+) -> None:
+    health = bench.transport.read_health(bench.id, False)
+    assert health.kind == bench.kind
+    assert health.holder is None or "a test" in health.holder
+    assert health.conditions.memory_available_bytes
+    sources = bench.transport.read_power_sources(bench.id)
+    assert [source.name for source in sources] == [s.name for s in device.power_sources()]
 
 
 def test_a_device_tells_its_conditions(device: Device) -> None:

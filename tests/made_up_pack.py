@@ -30,7 +30,6 @@ _SOURCES = {
     "supervise": _TESTS.parent / "runner_core" / "supervise.cpp",
 }
 _COMPILERS = {"arm64-v8a": "aarch64-linux-gnu-g++"}
-_SHELLS = {"local": "/bin/sh", "android": "/system/bin/sh"}
 _LOOP = Loop(min_iterations=1, min_seconds=0, max_iterations=1, max_seconds=1)
 
 
@@ -45,15 +44,24 @@ def fake_runner_pack(kind: Literal["local", "android"] = "android") -> RuntimePa
 
 
 def script_pack(
-    folder: Path, script: str, kind: Literal["local", "android"], abi: str
+    folder: Path, script: str, shell: str, abi: str, *, launcher: bool = False
 ) -> RuntimePack:
-    """Return a pack whose runner is a shell script; $1 is the job file, $2 the result file."""
+    """Return a pack whose runner is a shell script; $1 is the job file, $2 the result file.
+
+    With `launcher` it is started through a program of the pack, which is told the pack's folder.
+    """
     folder.mkdir(exist_ok=True)
-    runner = folder / "runner_lite"
-    runner.write_text(f"#!{_SHELLS[kind]}\n{script}\n")
-    runner.chmod(0o755)
+    _write_script(folder / "runner_lite", shell, script)
     shutil.copy2(_programs(abi) / "supervise", folder / "supervise")
-    return _pack(folder, kind)
+    if not launcher:
+        return _pack(folder, "android")
+    _write_script(folder / "launcher", shell, 'export STARTED_FROM="$1"; shift; exec "$@"')
+    return _pack(folder, "android", ("launcher", "@"))
+
+
+def _write_script(path: Path, shell: str, script: str) -> None:
+    path.write_text(f"#!{shell}\n{script}\n")
+    path.chmod(0o755)
 
 
 def _programs(abi: str) -> Path:
@@ -73,11 +81,11 @@ def _programs(abi: str) -> Path:
     return folder
 
 
-def _pack(folder: Path, kind: Literal["local", "android"]) -> RuntimePack:
-    hashes = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("runner_lite", "supervise")
-    }
+def _pack(
+    folder: Path, kind: Literal["local", "android"], launcher: tuple[str, ...] = ()
+) -> RuntimePack:
+    names = ["runner_lite", "supervise", *(word for word in launcher if word != "@")]
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     return RuntimePack(
         key=hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16],
         engine="lite",
@@ -86,6 +94,7 @@ def _pack(folder: Path, kind: Literal["local", "android"]) -> RuntimePack:
         folder=folder,
         engine_version="0",
         compiler="none",
+        launcher=launcher,
         sha256=hashes,
     )
 

@@ -1,7 +1,7 @@
 """Devices: one module a transport, all with the shape of `base.py`.
 
-A new transport is one module, and here one function and one line in `TRANSPORTS`. A transport's own module is imported
-when it is first needed: a run on this computer must not start an adb server.
+A new transport is one module, and here a function and a line in `TRANSPORTS`. A transport's own
+module is imported when it is first needed: a run on this computer must not start an adb server.
 """
 
 from __future__ import annotations
