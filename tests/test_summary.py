@@ -125,7 +125,7 @@ def test_memory_comes_from_the_memory_pass_and_times_from_the_latency_pass(
     assert case.peak_bytes is not None
     assert case.latency_ns is not None
     assert (case.peak_bytes.launches, case.latency_ns.launches) == (3, 10)
-    assert case.peak_definition == "vm_hwm"
+    assert case.peak_definition == "max(vm_hwm, rss + swap)"
     assert case.model_bytes is not None
     assert case.model_bytes.median == 20e6
 

@@ -48,9 +48,10 @@ DEFINITIONS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Peak memory",
-        "vm_hwm: the process's resident high-water mark (VmHWM), or resident plus swapped if that "
-        "is more, when the steady loop ended. From the memory pass, which times nothing. “Model” "
-        "is its growth since the engine was ready, before the model was loaded.",
+        "max(vm_hwm, rss + swap): the process's resident high-water mark (VmHWM) when the steady "
+        "loop ended, or resident plus swapped at any mark or reading until then, if that is more. "
+        "From the memory pass, which times nothing. “Model” is its growth since the engine was "
+        "ready, before the model was loaded.",
     ),
     (
         "RSS, PSS, swap",

@@ -37,7 +37,7 @@ from harness.records import (
 from harness.records import Header as RecordHeader
 from harness.stats import sorted_quantile
 
-PEAK_DEFINITION = "vm_hwm"
+PEAK_DEFINITION = "max(vm_hwm, rss + swap)"
 FAINT_SAMPLES = 32
 P90_ITERATIONS = 10
 
@@ -84,8 +84,8 @@ class Numbers:
     """What one ok launch measured; None for what its pass does not measure.
 
     `median_ns` and `p90_ns` are of the steady iterations, `warm_load_ns` the median of the warm
-    loads. `peak_bytes` is the process's high-water mark when the steady loop ended, and
-    `model_bytes` what it grew since the engine was ready; `rss_bytes`, `pss_bytes` and
+    loads. `peak_bytes` is the most the process held until the steady loop ended, and
+    `model_bytes` what that grew since the engine was ready; `rss_bytes`, `pss_bytes` and
     `swap_bytes` are those of that moment. `clock_khz` is the mean clock of the fastest core in the
     steady loop, and `sampling_share` the CPU time of all probes over the wall time of the
     launch. `faint_ns` is an even selection of the steady iterations, for drawing.
