@@ -139,6 +139,7 @@ def test_a_case_has_its_energy_with_the_source_it_is_of(energetic: Path) -> None
         if row["status"] != "ok":
             continue
         assert row["energy_joules_low"] < row["energy_joules"] < row["energy_joules_high"]
+        assert row["energy_trouble"] is None
         assert row["energy_source"] == ("rapl" if row["device"] == "local" else "gauge")
         assert row["device"] == "local" or HOSTILE in row["energy_source_name"]
         assert row["memory_grows"] is True

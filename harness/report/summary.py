@@ -158,6 +158,7 @@ def _summarise_case(
         ]
         return estimate([value for value in map(number, good) if value is not None])
 
+    energy = combine(launches)
     return CaseSummary(
         device=device,
         case=case,
@@ -180,8 +181,8 @@ def _summarise_case(
         pss_bytes=over("memory", lambda n: n.pss_bytes),
         swap_bytes=over("memory", lambda n: n.swap_bytes),
         growth=_median_growth(launches),
-        energy=combine(launches),
-        energy_trouble=_energy_trouble(launches),
+        energy=energy,
+        energy_trouble=_energy_trouble(launches) if energy is None else "",
         clock_khz=over("latency", lambda n: n.clock_khz),
         cpu_per_wall=over("latency", lambda n: n.cpu_per_wall),
         involuntary_switches_per_second=over(
