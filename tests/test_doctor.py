@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -167,6 +168,11 @@ def test_accepting_what_does_not_exist_names_what_does() -> None:
     with pytest.raises(PlanError, match="--accept battery: there is no such") as error:
         doctor.parse_accepted("battery")
     assert "battery-low" in error.value.advice
+
+
+def test_the_docs_name_every_finding() -> None:
+    page = (Path(__file__).parent.parent / "docs/doctor.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, flags=re.MULTILINE)) == doctor.KEYS
 
 
 # --- answers -------------------------------------------------------------------------------------

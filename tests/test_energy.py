@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.energy import Energy, measure_energy, needed_phases
-from harness.power import CHARGE, CHARGING, CURRENT, RAIL, VOLTAGE, PowerSource
+from harness.energy import Energy, PhaseLengths, measure_energy, needed_phases
+from harness.power import (
+    CHARGE,
+    CHARGING,
+    CURRENT,
+    RAIL,
+    SLOWEST_POLL_SECONDS,
+    VOLTAGE,
+    PowerSource,
+)
 from harness.power_readings import (
     EnergyTrouble,
     PowerReadings,
@@ -18,8 +28,10 @@ from harness.power_readings import (
     read_power,
 )
 from harness.records import LaunchRecord, ProbeFailure, Trace
+from harness.validity import _PASSING_TROUBLE, LABELS
 from tests.made_up_energy import Gauge, Load, launch, meter, rails, rapl, trace, without
 
+DOCS = Path(__file__).parent.parent / "docs/energy.md"
 RUNS = 30
 RAILS = PowerSource(kind="rails", name="rails", clock_uncertainty_ns=1_000_000)
 METER = PowerSource(kind="meter", name="meter", clock_uncertainty_ns=50_000_000)
@@ -362,6 +374,33 @@ def test_the_shortest_phases_give_energy_wherever_the_refreshes_fall_and_shorter
 def test_only_a_gauge_asks_for_long_phases() -> None:
     assert needed_phases(RAILS) is None
     assert needed_phases(METER) is None
+
+
+def test_the_docs_say_how_long_phases_have_to_be() -> None:
+    row = r"^\| ([\d.]+) s \| ([\d.]+)(?: \(`cmd battery`: (\d+)\))? \| ([\d.]+)(?: \((\d+)\))? \|$"
+    told = re.findall(row, DOCS.read_text(), flags=re.MULTILINE)
+    assert len(told) == 4
+    for refresh, idle, asked_idle, block, asked_block in told:
+        needed = needed_phases(exact(Gauge(float(refresh))))
+        assert needed == PhaseLengths(float(idle), float(block))
+        if asked_idle:
+            asked = needed_phases(exact(Gauge(float(refresh), poll=SLOWEST_POLL_SECONDS)))
+            assert asked == PhaseLengths(float(asked_idle), float(asked_block))
+
+
+def exact(gauge: Gauge) -> PowerSource:
+    """Return a gauge whose period was found without any error."""
+    found = gauge.calibration().model_copy(update={"refresh_seconds": gauge.refresh})
+    return gauge.source().model_copy(update={"calibration": found})
+
+
+def test_the_docs_name_every_trouble_and_which_of_them_pass() -> None:
+    section = DOCS.read_text().partition("## When there is no energy")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`( \(passing.*?\))? \|", section, flags=re.MULTILINE)
+    every = list(LABELS)
+    assert {key for key, _ in rows} == {"charging", *every[every.index("recorder_failed") :]}
+    passing = {key for key, mark in rows if mark}
+    assert passing == {"charging", "recorder_failed", *_PASSING_TROUBLE}
 
 
 def test_a_phone_that_charges_has_no_energy() -> None:

@@ -264,6 +264,12 @@ def test_what_works_for_nobody_else_is_left_to_a_persons_hand() -> None:
     assert energy.is_detached
 
 
+def test_the_docs_say_how_long_a_person_is_waited_for() -> None:
+    page = (Path(__file__).parent.parent / "docs/energy.md").read_text()
+    assert f"You have {Patience().unplug / 60:g} minutes to pull it" in page
+    assert f"not back\n   {Patience().replug / 3600:g} hour later counts as lost" in page
+
+
 def test_a_port_that_cannot_be_switched_is_refused_with_the_reason() -> None:
     device = FakePhone(sources=(gauge(),))
     assert "no USB port has" in refuse(device, plan(charging="usb-port")).message
