@@ -21,7 +21,7 @@ from harness.devices.base import Attached
 from harness.export.artifact import Artifact, ExportedModel
 from harness.ledger import LEVELS, DeviceFinding, Sweep
 from harness.plan import Plan
-from harness.report.cases import CaseSummary, SweepSummary
+from harness.report.cases import CaseSummary, SweepSummary, deciding_launches
 from harness.report.energies import joule_unit
 from harness.report.numbers import (
     DASH,
@@ -194,8 +194,8 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     for case in bad:
         troubles.setdefault((case.status, case.reason, case.advice), []).append(_name(case))
     parts += [
-        _trouble(name_some(list(dict.fromkeys(names))), *trouble)
-        for trouble, names in troubles.items()
+        _trouble(name_some(list(dict.fromkeys(whose))), *trouble)
+        for trouble, whose in troubles.items()
     ]
     parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
     return Group(*parts)
@@ -204,11 +204,11 @@ def summary_table(summary: SweepSummary) -> RenderableType:
 def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[str, ...]:
     """Return a case's row; `joules` is the unit of energies and its size, if any were measured."""
     name = f"  {_name(case)}"
-    if case.status != "ok":
+    if not case.has_numbers:
         return (name, case.status)
     return (
         name,
-        _latency(case.latency_ns) if case.latency_ns else DASH,
+        _latency(case),
         _counting(case),
         _speedup(case.speedup) if case.speedup else "",
         _energy(case, *joules) if joules else _size(case),
@@ -227,10 +227,10 @@ def _name(case: CaseSummary) -> str:
 
 
 def _counting(case: CaseSummary) -> str:
-    """Return how many latency launches count, and of how many if not all do."""
-    timed = [launch for launch in case.launches if launch.measured_pass == "latency"]
-    counting = sum(launch.counts for launch in timed)
-    return str(counting) if counting == len(timed) else f"{counting} of {len(timed)}"
+    """Return how many launches count, of the latency pass if it ran, and of how many if not all do."""
+    launches = deciding_launches(case.launches)
+    counting = sum(launch.counts for launch in launches)
+    return str(counting) if counting == len(launches) else f"{counting} of {len(launches)}"
 
 
 def _energy(case: CaseSummary, unit: str, size: float) -> str:
@@ -247,8 +247,10 @@ def _speedup(speedup: Estimate) -> str:
     return f"{words}{few}"
 
 
-def _latency(latency_ns: Estimate) -> str:
-    return f"{milliseconds(latency_ns.median)} {bounds(latency_ns, 1e-6)}".rstrip()
+def _latency(case: CaseSummary) -> str:
+    if case.latency_ns is None:
+        return DASH if case.status == "ok" else "none valid"
+    return f"{milliseconds(case.latency_ns.median)} {bounds(case.latency_ns, 1e-6)}".rstrip()
 
 
 def what_does_not_count(sweep: Sweep) -> str:

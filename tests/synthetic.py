@@ -109,6 +109,7 @@ class Shape:
     energy_is_refused: bool = False
     leak_bytes_per_inference: float = 0.0
     not_valid_every: int = 0
+    not_valid_passes: tuple[Pass, ...] = ("latency", "memory", "energy", "profile")
     zone_names: tuple[str, ...] = ("skin", "battery", "cpu-1-0-usr")
     cores_followed: int = 8
     sampling_share: float = 0.001
@@ -402,7 +403,9 @@ def _meter(case: Case, content: bytes) -> Trace:
 
 
 def _validity(shape: Shape, launch: PlannedLaunch, case: Case) -> Validity:
-    if not shape.not_valid_every or launch.round % shape.not_valid_every != 1:
+    every = shape.not_valid_every
+    chosen = bool(every) and launch.round % every == 1 % every
+    if not chosen or launch.measured_pass not in shape.not_valid_passes:
         return Validity(level="valid")
     heat = Reason(
         key="status_rose", level="invalid", passing=True,

@@ -17,6 +17,7 @@ from harness.plan import load_plan
 from harness.records import LaunchRecord, read_record
 from harness.sweep import is_complete
 from harness.visit import deserves_another
+from tests.synthetic import Shape, write_sweep
 
 ROOT = Path(__file__).parent.parent
 PHONEBENCH = [sys.executable, "-m", "harness"]
@@ -58,6 +59,23 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def write_plan(path: Path, source: str, **measure: object) -> None:
+    """Write a small plan of one model."""
+    path.write_text(
+        f'''
+        [plan]
+        name = "{path.stem}"
+        rounds = 1
+        [[model]]
+        name = "net"
+        source = "{source}"
+        inputs = [{{ shape = [1, 1, 8, 8] }}]
+        [measure]
+        '''
+        + "\n".join(f"{key} = {json.dumps(value)}" for key, value in measure.items())
+    )
+
+
 @pytest.mark.parametrize(
     "verb", ["devices", "doctor", "clean", "init", "plan", "export", "run", "report", "trace"]
 )
@@ -79,11 +97,11 @@ def test_help_does_not_import_torch_or_pydantic(tmp_path: Path) -> None:
     assert ended.stdout.strip() == "[]"
 
 
-def test_the_plan_that_init_writes_passes_the_check(tmp_path: Path) -> None:
-    phonebench("init", cwd=tmp_path)
-    text = phonebench("plan", "plan.toml", cwd=tmp_path).stdout
+def test_the_plan_that_init_writes_passes_the_check(desk: Path) -> None:
+    phonebench("init", cwd=desk)
+    text = phonebench("plan", "plan.toml", cwd=desk).stdout
     assert "6 cases on local" in text
-    assert "already" in phonebench("init", cwd=tmp_path, code=2).stderr
+    assert "already" in phonebench("init", cwd=desk, code=2).stderr
 
 
 def test_devices_lists_this_computer_for_people_and_for_scripts(tmp_path: Path) -> None:
@@ -107,6 +125,14 @@ def test_devices_lists_this_computer_for_people_and_for_scripts(tmp_path: Path) 
         (["run", "--resume"], "no sweep under sweeps/"),
         (["run", "--resume", "."], "is not a sweep folder"),
         (["run", "--resume", "--rounds", "3"], "--rounds cannot change it"),
+        (["run", "my_modelz:net", "--shape", "1x8"], 'source "my_modelz:net" of net: there is no'),
+        (["run", "my_models:net", "--shape", "1x8", "-o", "my_models.py"], "Name another place"),
+        (["export", "my_models:net", "--shape", "1x8", "-o", "my_models.py"], "a file stands"),
+        (["export", "my_models:net", "--shape", "1x8", "--calibration", "x.y:z"], '"x.y:z"'),
+        (["export", "plan.toml", "--recipe", "fp16"], "--recipe is for a model without a plan"),
+        (["export", "plan.toml", "--memory-format", "contiguous"], "--memory-format is for a"),
+        (["run", "plan.toml", "--shape", "1x8"], "--shape is for a model without a plan"),
+        (["report"], "`phonebench run` makes one"),
         (["report", "."], "is not a sweep folder"),
         (["report", "--format", "pdf", "."], "there is no cases table as pdf"),
         (["report", "--table", "launches", "."], "there is no launches table as html"),
@@ -119,6 +145,59 @@ def test_what_is_wrong_from_the_start_exits_with_2_and_starts_nothing(
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (desk / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("my_models:net", ""),
+        ("my_modelz:net", "there is no such module"),
+        ("parts.deep.down:net", ""),
+        ("parts.deep.up:net", "there is no such module"),
+        ("my_models.part:net", "there is no such module"),
+        ("os.path:join", ""),
+        ("none.pt", "does not exist"),
+    ],
+)
+def test_a_plan_is_checked_for_what_is_missing_without_running_a_models_code(
+    source: str, says: str, desk: Path
+) -> None:
+    (desk / "my_models.py").write_text("raise SystemExit('this ran')")
+    (desk / "parts" / "deep").mkdir(parents=True)
+    (desk / "parts" / "__init__.py").write_text("raise SystemExit('this ran')")
+    (desk / "parts" / "deep" / "down.py").touch()
+    write_plan(desk / "plan.toml", source)
+    ended = phonebench("plan", "plan.toml", cwd=desk, code=2 if says else 0)
+    assert says in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [(".", "it is a folder"), ("my_models.py/x", "a file stands where its path needs a folder")],
+)
+def test_an_output_that_cannot_be_written_is_named_with_the_way_out(
+    output: str, says: str, desk: Path
+) -> None:
+    sweep = str(write_sweep(desk / "sweep", Shape(models=("digits",))))
+    for arguments in (
+        ["trace", sweep, "1"],
+        ["report", sweep],
+        ["report", sweep, "--format", "csv"],
+    ):
+        errors = phonebench(*arguments, "-o", output, cwd=desk, code=2).stderr
+        assert f"error: cannot write {output}: {says}" in errors
+        assert "--resume" not in errors
+
+
+def test_the_newest_sweep_is_the_one_that_was_begun_last(desk: Path) -> None:
+    for number, name in enumerate(["newer", "older"]):
+        folder = write_sweep(desk / "sweeps" / name, Shape(models=("digits",)))
+        content = json.loads((folder / "sweep.json").read_text())
+        content["created_unix"] -= number
+        (folder / "sweep.json").write_text(json.dumps(content))
+    (desk / "sweeps" / "damaged").mkdir()
+    (desk / "sweeps" / "damaged" / "sweep.json").write_text("{")
+    assert "sweeps/newer" in phonebench("report", cwd=desk).stdout
 
 
 def test_closing_stdout_early_is_not_taken_for_a_regression(tmp_path: Path) -> None:
@@ -188,7 +267,7 @@ def test_json_on_stdout_is_all_that_a_script_needs(desk: Path) -> None:
     content = json.loads(ended.stdout)
     assert content["report"] is None
     (case,) = content["cases"]
-    assert case["status"] in ("ok", "no valid launch")  # which, depends on what else runs here
+    assert case["status"] in ("ok", "no valid latency", "no valid launch")  # which, depends on what else runs here
 
 
 @pytest.mark.slow
@@ -216,6 +295,33 @@ def test_a_model_that_raises_is_named_and_the_rest_goes_on(desk: Path) -> None:
     (folder,) = (desk / "sweeps").iterdir()
     statuses = {entry.case: entry.status for entry in read_sweep(folder).entries}
     assert statuses == {"good.fp32.lite.t1": "ok", "bad.fp32.lite.t1": "failed"}
+
+
+@pytest.mark.slow
+def test_a_run_of_which_nothing_could_be_launched_says_so(desk: Path) -> None:
+    write_plan(desk / "broken.toml", "my_models:broken")
+    ended = phonebench("run", "broken.toml", "--no-report", cwd=desk, code=3)
+    assert "some cases were never launched" in ended.stderr
+    (folder,) = (desk / "sweeps").iterdir()
+    ended = phonebench("trace", str(folder), "1", "-o", "x.pftrace", cwd=desk, code=2)
+    assert "was never launched" in ended.stderr
+    assert "no weights today" in ended.stderr
+
+
+@pytest.mark.slow
+def test_energy_that_cannot_be_measured_is_no_reason_to_resume_for_ever(desk: Path) -> None:
+    write_plan(desk / "energy.toml", "my_models:net", passes=["energy"], energy_source="rails")
+    told = ("run", "energy.toml", "--no-report", "--accept", "all")
+    ended = phonebench(*told, cwd=desk, code=3)
+    assert "leave energy out of measure.passes; if what it needs can be had" in ended.stderr
+    assert "not done yet" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_cores_that_a_computer_has_not_are_named_with_the_key(desk: Path) -> None:
+    model = ("run", "my_models:net", *QUICK, "--rounds", "1", "--passes", "latency")
+    ended = phonebench(*model, "--affinity", "1023", "--no-report", cwd=desk, code=3)
+    assert 'The plan\'s affinity is "1023"' in ended.stdout + ended.stderr
 
 
 @pytest.mark.slow

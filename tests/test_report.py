@@ -384,6 +384,34 @@ def test_a_case_without_a_valid_launch_is_a_row_with_its_reason(
     assert "0.6 cores busy" in row or "thermal status rose" in row
 
 
+def test_a_case_without_a_valid_latency_shows_its_other_numbers_and_what_befell(
+    browser: Browser, tmp_path: Path
+) -> None:
+    shape = Shape(
+        models=("digits",), threads=(1,), rounds=1, passes=("latency", "memory", "energy"),
+        not_valid_every=1, not_valid_passes=("latency",), device_names=("desk",), troubles=False,
+    )  # fmt: skip
+    folder = write_sweep(tmp_path / "sweep", shape)
+    page = open_page(browser, render([folder], tmp_path / "report.html").path).page
+    headings = page.locator("table.cases thead th").all_inner_texts()
+    for case in summarise(read_sweep(folder)).devices[0].cases:
+        cells = page.locator(f"tr[data-case='{case.id}'] > *")
+        row = dict(zip(headings, cells.all_inner_texts(), strict=True))
+        assert "no valid latency" in row["Median latency"]
+        assert case.reason in row["Median latency"]
+        assert row["p90"] == "–"
+        assert row["Valid"] == "2 of 3"
+        assert "mJ" in row["Energy"]
+        assert "MB" in row["Peak memory"]
+        assert "%" in row["Accuracy"]
+        title = cells.nth(headings.index("Load, cold")).get_attribute("title")
+        assert title == "no latency launch counts"
+    page.get_by_text("Process, processor and memory").click()
+    memory = page.locator("details.more[open] tbody tr").first.inner_text()
+    assert "MB" in memory
+    assert "no latency launch counts" in text_of(page)
+
+
 def test_the_same_sweep_gives_the_same_bytes(folder: Path, html: Path, tmp_path: Path) -> None:
     again = render([folder], tmp_path / "again.html").path
     assert again.read_bytes() == html.read_bytes()

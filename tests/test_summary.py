@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.energy import Energy
+from harness.job import Pass
 from harness.ledger import LedgerEntry, PlannedLaunch, Sweep, Validity, read_sweep
 from harness.records import LaunchRecord, read_record
 from harness.report.cases import SweepSummary
@@ -266,6 +267,59 @@ def test_a_case_without_a_valid_launch_is_a_row_with_the_commonest_reason(tmp_pa
         assert case.reason in told
         assert case.advice
         assert case.latency_ns is None
+
+
+UNTIMED = replace(
+    ENERGY, rounds=3, not_valid_every=1, not_valid_passes=("latency",), device_names=("desk",)
+)
+
+
+def test_memory_and_energy_stand_where_no_latency_launch_counts(tmp_path: Path) -> None:
+    summary = summed(tmp_path, UNTIMED)
+    for case in summary.devices[0].cases:
+        assert case.status == "no valid latency"
+        assert case.reason in {
+            reason.text
+            for one in case.launches
+            if one.measured_pass == "latency"
+            for reason in one.validity.reasons
+        }
+        assert case.advice
+        assert case.valid_launches == 6
+        assert case.latency_ns is None
+        assert case.speedup is None
+        assert case.peak_bytes is not None
+        assert case.energy is not None
+        assert (case.energy_ratio is None) == (case.baseline == case.id)
+    verdict = judge(summary.devices[0], "digits")
+    assert verdict.headline == "no latency launch counts"
+    assert verdict.rest == summary.devices[0].cases[0].reason
+
+
+def test_a_case_whose_latency_launches_alone_are_lost_has_the_numbers_of_the_others(
+    tmp_path: Path,
+) -> None:
+    folder = write_sweep(tmp_path / "sweep", QUIET)
+    for entry in read_sweep(folder).entries:
+        if entry.measured_pass == "latency" and entry.file is not None:
+            path = folder / entry.file
+            path.write_bytes(path.read_bytes()[:-30])
+    device = summarise(read_sweep(folder)).devices[0]
+    for case in device.cases:
+        assert case.status == "no valid latency"
+        assert "sha256" in case.reason
+        assert case.peak_bytes is not None
+    assert judge(device, "digits").headline == "no latency launch counts"
+
+
+@pytest.mark.parametrize("measured_pass", ["memory", "energy", "profile"])
+def test_a_verdict_on_a_sweep_without_a_latency_pass_says_that_alone(
+    tmp_path: Path, measured_pass: Pass
+) -> None:
+    device = summed(tmp_path, replace(QUIET, passes=(measured_pass,), rounds=1)).devices[0]
+    assert {case.status for case in device.cases} == {"ok"}
+    verdict = judge(device, "digits")
+    assert (verdict.headline, verdict.rest) == ("latency was not measured", "")
 
 
 def test_a_valid_retry_counts_beside_the_attempt_that_does_not(tmp_path: Path) -> None:

@@ -147,6 +147,22 @@ def test_a_case_has_its_energy_with_the_source_it_is_of(energetic: Path) -> None
         assert row["launches_valid"] + row["launches_not_valid"] + row["launches_lost"] == 16
 
 
+def test_a_case_without_a_valid_latency_has_the_launches_and_numbers_that_are(
+    tmp_path: Path,
+) -> None:
+    shape = Shape(
+        models=("digits",), rounds=2, passes=("latency", "energy"), not_valid_every=1,
+        not_valid_passes=("latency",), device_names=("desk",), troubles=False,
+    )  # fmt: skip
+    for row in table_rows(write_sweep(tmp_path / "sweep", shape), "cases"):
+        assert (row["status"], row["launches_valid"]) == ("no valid latency", 2)
+        assert row["reason"]
+        assert row["latency_ms"] is None
+        assert row["speedup"] is None
+        assert row["energy_joules"]
+        assert row["energy_joules_launches"] == 2
+
+
 def test_a_launch_that_does_not_count_keeps_its_numbers_and_says_why(energetic: Path) -> None:
     rows = table_rows(energetic, "launches")
     doubtful = [row for row in rows if row["status"] == "ok" and not row["valid"]]

@@ -19,7 +19,9 @@ from harness.report.energies import CaseEnergy, EnergyRatio
 from harness.report.launches import Launch, Numbers
 from harness.stats import Estimate
 
-CaseStatus = Literal["ok", "failed", "skipped", "interrupted", "not run", "no valid launch"]
+CaseStatus = Literal[
+    "ok", "failed", "skipped", "interrupted", "not run", "no valid launch", "no valid latency"
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class CaseSummary:
     `speedup` is relative to `baseline` (a case id): the same model with its first recipe in the
     plan (`baseline_recipe`), all else equal, paired by round; None for the baseline itself.
     `growth` is that of the memory launch with the median slope. `reason` says why the status is
-    not ok.
+    not ok: with "no valid latency" launches of other passes count, and have their numbers here.
     """
 
     device: str
@@ -70,6 +72,11 @@ class CaseSummary:
     def id(self) -> str:
         """The case's id, unique on its device."""
         return self.case.id
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether launches count, be it of another pass than the one that times."""
+        return self.status in ("ok", "no valid latency")
 
     @property
     def label(self) -> str:
@@ -144,6 +151,11 @@ class CaseSummary:
     def valid_launches(self) -> int:
         """How many launches count, of all passes."""
         return sum(launch.counts for launch in self.launches)
+
+
+def deciding_launches(launches: Sequence[Launch]) -> Sequence[Launch]:
+    """Return those of a case's launches that time; all of them if there was no latency pass."""
+    return [launch for launch in launches if launch.measured_pass == "latency"] or launches
 
 
 def commonest_reason(launches: Sequence[Launch]) -> Reason | None:

@@ -84,6 +84,7 @@ def _environment(summary: SweepSummary) -> Environment:
         ran_pass=_ran_pass,
         most=MOST_TIMELINES,
         why_not=_why_not,
+        why_missing=_why_missing,
         colour=_colours(summary),
         dash=numbers.DASH,
     )
@@ -217,6 +218,14 @@ def _why_not(launch: Launch) -> str:
         return f"{launch.status}: {launch.reason}" if launch.reason else launch.status
     reasons = "; ".join(reason.text for reason in launch.validity.reasons)
     return f"{launch.validity.level}: {reasons}" if reasons else launch.validity.level
+
+
+def _why_missing(case: CaseSummary, measured_pass: str) -> str:
+    """Say in a few words why a case lacks the numbers of a pass."""
+    ran = [launch for launch in case.launches if launch.measured_pass == measured_pass]
+    if any(launch.counts for launch in ran):
+        return "not measured"
+    return f"no {measured_pass} launch counts" if ran else f"no {measured_pass} pass"
 
 
 def _engines_of(device: DeviceSummary) -> list[str]:

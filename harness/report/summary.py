@@ -21,6 +21,7 @@ from harness.report.cases import (
     DeviceSummary,
     SweepSummary,
     commonest_reason,
+    deciding_launches,
 )
 from harness.report.definitions import REASON_ADVICE
 from harness.report.energies import combine, compare_energies
@@ -101,16 +102,27 @@ def _refusal(
 
 
 def _standing(launches: Sequence[Launch]) -> Standing:
-    """Judge a case by its launches: ok if one that times counts; else what befell most, or the last."""
+    """Judge a case by its launches: ok if one that times counts, else what befell them.
+
+    Where launches of other passes count, all that is missing is a valid latency.
+    """
     if not launches:
         return "not run", "the sweep ended before its first launch", "Go on with --resume."
-    timed = [launch for launch in launches if launch.measured_pass == "latency"] or launches
+    timed = deciding_launches(launches)
     if any(launch.counts for launch in timed):
         return "ok", "", ""
-    doubtful = [launch for launch in timed if launch.numbers is not None]
+    status, reason, advice = _what_befell(timed)
+    others_count = any(launch.counts for launch in launches)
+    return "no valid latency" if others_count else status, reason, advice
+
+
+def _what_befell(launches: Sequence[Launch]) -> Standing:
+    """Return what keeps launches that do not count from counting: most of them, or the last."""
+    doubtful = [launch for launch in launches if launch.numbers is not None]
     if doubtful and (reason := commonest_reason(doubtful)):
         return "no valid launch", reason.text, REASON_ADVICE.get(reason.key, "")
-    return timed[-1].status, timed[-1].reason, timed[-1].advice
+    last = launches[-1]
+    return last.status, last.reason, last.advice
 
 
 def _baselines(sweep: Sweep) -> dict[str, str]:

@@ -38,8 +38,8 @@ def judge(device: DeviceSummary, model: str) -> Verdict:
     cases = [case for case in device.cases if case.case.variant.model == model]
     timed = [case for case in cases if case.latency_ns is not None]
     if not timed:
-        reason = next((case.reason for case in cases if case.reason), "no launch has run")
-        return Verdict(model, "", "nothing was measured", "", reason)
+        headline, reason = _without_latency(cases)
+        return Verdict(model, "", headline, "", reason)
     best = min(timed, key=lambda case: case.latency_ns.median if case.latency_ns else 0.0)
     latency = best.latency_ns
     assert latency is not None
@@ -56,6 +56,17 @@ def judge(device: DeviceSummary, model: str) -> Verdict:
         f"{milliseconds(latency.median)} {bounds(latency, 1e-6)}".strip(),
         "; ".join([*_qualities(best, timed), *_rivals(equals, unsure)]),
     )
+
+
+def _without_latency(cases: list[CaseSummary]) -> tuple[str, str]:
+    """Say why no case is known to be the fastest: the headline, and the reason if there is one."""
+    launches = [launch for case in cases for launch in case.launches]
+    reason = next((case.reason for case in cases if case.reason), "")
+    if all(launch.numbers is None for launch in launches):
+        return "nothing was measured", reason or "no launch has run"
+    if any(launch.measured_pass == "latency" for launch in launches):
+        return "no latency launch counts", reason
+    return "latency was not measured", reason
 
 
 def _paired(best: CaseSummary, other: CaseSummary) -> Estimate | None:
