@@ -172,6 +172,7 @@ def _trouble(name: str, status: str, reason: str, advice: str) -> Text:
 def summary_table(summary: SweepSummary) -> RenderableType:
     """Show a sweep's result: per device a row a case, then what limits trust."""
     parts: list[RenderableType] = []
+    names = _names(summary)
     for device in summary.devices:
         energy = [one.energy.joules.median for one in device.cases if one.energy is not None]
         joules = joule_unit(energy) if energy else None
@@ -187,12 +188,12 @@ def summary_table(summary: SweepSummary) -> RenderableType:
             if case.case.variant.model != model:
                 model = case.case.variant.model
                 table.add_row(Text(model, style="bold"))
-            table.add_row(*map(Text, _case_cells(case, joules)))
+            table.add_row(*map(Text, _case_cells(case, names[case.id], joules)))
         parts += [table, Text()]
     bad = [case for device in summary.devices for case in device.cases if case.status != "ok"]
     troubles: dict[tuple[str, str, str], list[str]] = {}
     for case in bad:
-        troubles.setdefault((case.status, case.reason, case.advice), []).append(_name(case))
+        troubles.setdefault((case.status, case.reason, case.advice), []).append(names[case.id])
     parts += [
         _trouble(name_some(list(dict.fromkeys(whose))), *trouble)
         for trouble, whose in troubles.items()
@@ -201,13 +202,12 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     return Group(*parts)
 
 
-def _case_cells(case: CaseSummary, joules: tuple[str, float] | None) -> tuple[str, ...]:
+def _case_cells(case: CaseSummary, name: str, joules: tuple[str, float] | None) -> tuple[str, ...]:
     """Return a case's row; `joules` is the unit of energies and its size, if any were measured."""
-    name = f"  {_name(case)}"
     if not case.has_numbers:
-        return (name, case.status)
+        return (f"  {name}", case.status)
     return (
-        name,
+        f"  {name}",
         _latency(case),
         _counting(case),
         _speedup(case.speedup) if case.speedup else "",
@@ -221,9 +221,16 @@ def _size(case: CaseSummary) -> str:
     return megabytes(case.size_bytes) if case.size_bytes else DASH
 
 
-def _name(case: CaseSummary) -> str:
+def _names(summary: SweepSummary) -> dict[str, str]:
+    """Map each case to its name below its model's, with its engine where there are several."""
+    cases = [case for device in summary.devices for case in device.cases]
+    several = len({case.case.engine for case in cases}) > 1
+    return {case.id: _name(case, f" · {case.case.engine}" if several else "") for case in cases}
+
+
+def _name(case: CaseSummary, engine: str) -> str:
     cores = "" if case.case.affinity == "all" else f" · cores {case.case.affinity}"
-    return f"{case.label} · t{case.case.threads}{cores}"
+    return f"{case.label}{engine} · t{case.case.threads}{cores}"
 
 
 def _counting(case: CaseSummary) -> str:

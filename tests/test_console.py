@@ -73,3 +73,15 @@ def test_launches_are_counted_of_the_pass_that_ran_where_none_times(
 def test_launches_are_counted_of_the_latency_pass_where_it_ran(tmp_path: Path) -> None:
     shape = replace(SMALL, rounds=4, not_valid_every=2, not_valid_passes=("latency",))
     assert "  2 of 4  " in row(summed(tmp_path, shape))
+
+
+def test_cases_of_several_engines_are_told_apart(tmp_path: Path) -> None:
+    one = summed(tmp_path, SMALL)
+    (device,) = one.devices
+    (case,) = device.cases
+    engine = replace(case.case, engine="another")  # type: ignore[arg-type]
+    other = replace(case, case=engine)
+    two = replace(one, devices=(replace(device, cases=(case, other)),))
+    assert "lite" not in row(one)
+    assert row(two, "  fp32 · lite")
+    assert row(two, "  fp32 · another")
