@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ import torch
 
 from harness.inputs import generate
 from harness.job import Dtype, Job, Loop, Pass, TensorSource
+from harness.plan import EngineName
 from harness.records import Interrupted, LaunchRecord, read_record
 from harness.runtimes import RuntimePack, build_local
 from tests.conftest import missing
@@ -118,7 +119,7 @@ class Bench:
     def job(self, **changes: Any) -> Job:
         usual: dict[str, Any] = {
             "launch": "0001-test",
-            "engine": "lite",
+            "engine": self.pack.engine,
             "measured_pass": "latency",
             "model_file": changes.get("model_file") or self.net(),
             "threads": 1,
@@ -170,9 +171,9 @@ class Bench:
         return result
 
 
-@pytest.fixture(scope="module")
-def pack() -> RuntimePack:
-    return build_local()
+@pytest.fixture(scope="module", params=get_args(EngineName))
+def pack(request: pytest.FixtureRequest) -> RuntimePack:
+    return build_local(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -591,7 +592,6 @@ def a_probe(**changes: Any) -> dict[str, Any]:
         (changed(threads="two"), "threads must be an integer in [1, 1024]"),
         (changed(threads=0), "threads must be an integer in [1, 1024]"),
         (changed(threads=1.5), "threads must be an integer in [1, 1024]"),
-        (changed(engine="abacus"), "engine is abacus; this runner is for lite"),
         (changed(measured_pass="guess"), "measured_pass is not a known pass: guess"),
         (changed(inputs=[{"shape": [1]}]), "inputs[0].dtype is missing"),
         (changed(steady={"min_iterations": -1}), "steady.min_iterations must be an integer in"),
@@ -619,6 +619,12 @@ def test_a_job_that_is_not_understood_is_refused_by_its_key(
     assert says in message
 
 
+def test_a_job_for_another_engine_is_refused(bench: Bench) -> None:
+    job = json.loads(bench.job().model_dump_json())
+    _, _, message = bench.fail(json.dumps({**job, "engine": "abacus"}))
+    assert message.endswith(f"engine is abacus; this runner is for {bench.pack.engine}")
+
+
 def test_a_job_file_that_is_absent_is_an_error_of_the_job(bench: Bench) -> None:
     _, result = bench.paths("")
     done = subprocess.run([bench.pack.runner, "/no/job.json", result], stdout=-3, check=False)
@@ -644,8 +650,8 @@ def test_wrong_usage_has_an_exit_code_of_its_own_and_the_version_is_one_json_lin
     version = subprocess.run([bench.pack.runner, "--version"], capture_output=True, check=True)
     facts = json.loads(version.stdout)
     assert (facts["record_version"], facts["job_version"]) == (2, 2)
-    assert facts["engine"]["name"] == "lite"
-    assert torch.__version__.startswith(facts["engine"]["version"])
+    assert facts["engine"]["name"] == bench.pack.engine
+    assert bench.pack.engine_version.startswith(facts["engine"]["version"])
 
 
 @pytest.mark.parametrize(
