@@ -490,6 +490,9 @@ def describe(calibration: Calibration) -> str:
         f"The gauge speaks in {unit}, and what is drawn from the battery is {drawn}.",
         f"It is refreshed every {calibration.refresh_seconds:.2g} s, in steps of {step:.3g} mA.",
     ]
+    needed = shortest_phases(calibration.refresh_seconds, SLOWEST_POLL_SECONDS)
+    if needed.exceed(Measure()):
+        lines.append(f"That is seldom. A plan with energy needs {needed}.")
     if calibration.charge_ratio is not None:
         lines.append(
             f"Its current is {calibration.charge_ratio:.3f} times what its charge counter says."
@@ -498,9 +501,6 @@ def describe(calibration: Calibration) -> str:
         lines.append("Its charge counter confirms the unit, and is too coarse to confirm more.")
     else:
         lines.append("No charge counter confirms it: the unit is judged by what a phone can draw.")
-    needed = shortest_phases(calibration.refresh_seconds, SLOWEST_POLL_SECONDS)
-    if needed.exceed(Measure()):
-        lines.append(f"That is seldom. A plan with energy needs {needed}.")
     if calibration.suspend_works:
         lines.append("Charging stops when it is asked to: energy can be measured on the cable.")
     elif calibration.suspend_works is None:
