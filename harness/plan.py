@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -329,8 +330,10 @@ def parse_plan(text: str, name: str) -> Plan:
 
 def make_plan(content: dict[str, Any], name: str) -> Plan:
     """Build a plan from a mapping. Raises PlanError, naming every wrong key."""
+    # As JSON, for there a strict check takes lists for tuples; no key takes a date.
+    text = json.dumps(content, default=lambda date: {"date": str(date)})
     try:
-        return Plan.model_validate(content)
+        return Plan.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = _explain(error.errors(include_url=False))
         raise PlanError(
@@ -365,8 +368,20 @@ def _explain_one(problem: Any) -> str:
             return "must not be empty"
         case "value_error":
             return str(problem["ctx"]["error"])
+        case "tuple_type":
+            return _ask_for_list(problem["loc"], problem["input"])
+        case "model_type":
+            return "must be a table, not a single value or a list"
     given = repr(problem["input"])
     return f"{problem['msg']} (given: {given if len(given) < 60 else given[:57] + '...'})"
+
+
+def _ask_for_list(location: tuple[str | int, ...], given: object) -> str:
+    if location == ("model",):
+        return "write [[model]], once a model"
+    if isinstance(given, dict):
+        return "must be a list: [{ ... }]"
+    return f"must be a list: [{json.dumps(given)}]"
 
 
 def _suggest(location: list[str]) -> str:

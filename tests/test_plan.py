@@ -53,6 +53,16 @@ def test_a_models_own_list_replaces_the_matrixs() -> None:
         ("rounds = 3", "round = 3", "plan.round: unknown key; did you mean 'rounds'?"),
         ("rounds = 3", "rounds = 'x'", "plan.rounds: "),
         ("rounds = 3", "rounds = 0", "plan.rounds: "),
+        ("rounds = 3", "rounds = '3'", "plan.rounds: Input should be a valid integer"),
+        ("rounds = 3", "rounds = true", "plan.rounds: "),
+        ("[matrix]", "[measure]\nmin_seconds = '1'\n[matrix]", "measure.min_seconds: "),
+        ("[matrix]", "[device]\nstay_awake = 'yes'\n[matrix]", "device.stay_awake: "),
+        ('name = "small"', "name = 2026-01-01", "plan.name: Input should be a valid string"),
+        ("rounds = 3", 'devices = "local"', 'plan.devices: must be a list: ["local"]'),
+        ("threads = [1, 2]", "threads = 1", "matrix.threads: must be a list: [1]"),
+        ("[{ shape = [1, 3, 8, 8] }]", "{ shape = [1] }", "inputs: must be a list: [{ ... }]"),
+        ("[[model]]", "[model]", "model: write [[model]], once a model"),
+        ("[plan]", "[[plan]]", "plan: must be a table"),
         ("threads = [1, 2]", "threads = []", "matrix.threads: must not be empty"),
         ("threads = [1, 2]", "threads = [1, 1]", "threads lists a value twice: 1, 1"),
         ('"fp32", ', '"fp23", ', "fp23"),
@@ -81,6 +91,11 @@ def test_a_wrong_plan_names_the_key_and_what_would_be_right(
         parse_plan(SMALL.replace(before, after, 1), "small.toml")
     assert says in error.value.message
     assert error.value.advice
+
+
+def test_a_number_may_be_written_without_a_point() -> None:
+    plan = parse_plan(SMALL + "[measure]\nmin_seconds = 2\n", "small.toml")
+    assert plan.measure.min_seconds == 2.0
 
 
 def test_an_empty_list_is_reported_once_and_wrong_items_without_an_echo() -> None:
