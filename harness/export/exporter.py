@@ -12,6 +12,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +96,37 @@ def _export_model(setting: Setting, model: Model) -> ExportedModel:
 
 
 def check_sources(plan: Plan, root: Path) -> None:
-    """Raise PlanError for a source that is no callable's name and no file of a known kind."""
+    """Raise PlanError for a source that is no file of a known kind, and for a module that is missing.
+
+    None of the user's code runs: whether a module has the callable, a worker finds out.
+    """
     for model in plan.model:
         try:
             _source_kind(model, root)
         except ExportError as error:
             raise PlanError(error.message, error.advice) from error
+        for key in ("source", "calibration", "evaluation"):
+            name = getattr(model, key)
+            if name and is_callable_name(name) and not _has_module(name.partition(":")[0], root):
+                raise PlanError(
+                    f'{key} "{name}" of {model.name}: there is no such module in {root} or installed',
+                    "Modules are imported from the folder that phonebench runs in.",
+                )
+
+
+def _has_module(name: str, root: Path) -> bool:
+    """Tell whether an import would find a module, without running any of it."""
+    first, *rest = name.split(".")
+    spec = PathFinder.find_spec(first, [str(root), *sys.path])
+    if spec is None:  # built in, or found by a finder that an installed package brought
+        return first in sys.modules or find_spec(first) is not None
+    if not (root / first).is_dir():  # installed packages may make up modules once they are imported
+        return True
+    for part in rest:
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations or ()))
+        if spec is None:
+            return False
+    return True
 
 
 def _source_kind(model: Model, root: Path) -> str:
