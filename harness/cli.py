@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,6 +22,7 @@ from harness.errors import (
     DeviceUnfit,
     HarnessError,
     PlanError,
+    StorageError,
     SweepError,
 )
 from harness.runtime_cli import app as runtime_app
@@ -259,7 +261,11 @@ def plan(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Check a plan, and print its cases and how long they will take. Nothing is started."""
+    """Check a plan, and print its cases and how long they will take. Nothing is started.
+
+    Devices are not looked at: `phonebench doctor` does that. A model's code is
+    not run: whether it exports, `phonebench export` tells.
+    """
     from harness.plan import Plan, load_plan
 
     if schema:
@@ -269,8 +275,10 @@ def plan(
         raise PlanError("no plan is named", "phonebench plan FILE; `phonebench init` writes one.")
     checked = load_plan(file)
     from harness.console import plan_table, show
+    from harness.export.exporter import check_sources
     from harness.schedule import estimate_seconds, schedule
 
+    check_sources(checked, Path.cwd())
     launches = len(schedule(checked, checked.plan.devices[0]))
     seconds = estimate_seconds(checked)
     if as_json:
@@ -290,11 +298,11 @@ def export(
         Path | None, typer.Option("-o", "--output", help="Copy the files into this folder.")
     ] = None,
     shape: Annotated[list[str] | None, typer.Option(help="Shape of an input: 1x3x224x224.")] = None,
-    recipe: Annotated[str, typer.Option(help="Recipes, with commas.")] = "fp32",
+    recipe: Annotated[str | None, typer.Option(help="Recipes, with commas (fp32).")] = None,
     container: Annotated[str | None, typer.Option(help="zip, flatbuffer, or both (zip).")] = None,
     memory_format: Annotated[
-        str, typer.Option(help="contiguous, channels_last, or both.")
-    ] = "contiguous",
+        str | None, typer.Option(help="contiguous, channels_last, or both (contiguous).")
+    ] = None,
     calibration: Annotated[str | None, typer.Option(help="module:callable.")] = None,
     evaluation: Annotated[str | None, typer.Option(help="module:callable.")] = None,
     mobile_python: _MobilePython = None,
@@ -307,18 +315,20 @@ def export(
     """
     from harness.console import artifacts_table, show
     from harness.export.exporter import check_sources
+    from harness.ledger import make_folder
     from harness.quick import plan_from_options
 
+    matrix = {"recipe": recipe, "container": container, "memory_format": memory_format}
+    model = {"calibration": calibration, "evaluation": evaluation}
     chosen = _read_target(
         target,
-        lambda: plan_from_options(
-            target,
-            shapes=shape or [],
-            matrix={"recipe": recipe, "container": container, "memory_format": memory_format},
-            model={"calibration": calibration, "evaluation": evaluation},
-        ),
+        lambda: plan_from_options(target, shapes=shape or [], matrix=matrix, model=model),
+        given={**matrix, **model, "shape": shape},
     )
     check_sources(chosen, Path.cwd())
+    if output is not None:
+        with _named_output():
+            make_folder(output)
     models = _export(chosen, mobile_python, fresh, Path.cwd())
     if output is not None:
         _copy_artifacts(models, output)
@@ -403,7 +413,8 @@ def run(
     """Export, measure and report.
 
     The options of a plan-less run multiply as the lists of a plan do; the plan
-    that they make is written into the sweep. Whatever ends a run early,
+    that they make is written into the sweep. With a plan, only --device,
+    --rounds, --seed and --mobile-python change it. Whatever ends a run early,
     `phonebench run --resume` goes on with it. Devices are examined first (see
     `phonebench doctor`), and refused if they are not fit.
     """
@@ -439,14 +450,12 @@ def run(
                 "nothing to run is named",
                 "phonebench run PLAN, or phonebench run module:callable --shape 1x3x224x224.",
             )
-        options = {**matrix, **model, **measure}
         chosen = _read_target(
             target,
             lambda: plan_from_options(
                 target, shapes=shape or [], matrix=matrix, model=model, measure=measure
             ),
-            refused=[key for key, value in options.items() if value is not None]
-            + (["shape"] if shape else []),
+            given={**matrix, **model, **measure, "shape": shape},
         )
         folder = _begin(chosen, header, mobile_python, output, accepted)
     _run(folder, mobile_python, fresh, report, as_json)
@@ -481,7 +490,8 @@ def make_report(
         from harness.report import render
 
         page = output or folder / "report.html"
-        render([folder], page)
+        with _named_output():
+            render([folder], page)
         print(page)
         return
     from harness.tables import FORMATS, TABLES, write_table
@@ -498,7 +508,8 @@ def make_report(
         return
     from harness.ledger import write_whole
 
-    write_whole(path, content)
+    with _named_output():
+        write_whole(path, content)
     print(path)
 
 
@@ -536,23 +547,37 @@ def trace(
     if output == "-":
         sys.stdout.buffer.write(content)
         return
-    write_whole(Path(output), content)
+    with _named_output():
+        write_whole(Path(output), content)
     _say(f"wrote {output}; open it in https://ui.perfetto.dev, which keeps it on your computer")
 
 
+@contextmanager
+def _named_output() -> Iterator[None]:
+    """Take it for a wrong command line if the file or folder to write to cannot be written."""
+    try:
+        yield
+    except StorageError as error:
+        raise PlanError(error.message, error.advice) from error
+
+
 def _read_target(
-    target: str, from_options: Callable[[], Plan], refused: list[str] | None = None
+    target: str, from_options: Callable[[], Plan], given: Mapping[str, object]
 ) -> Plan:
-    """Return the plan that `target` names, or the one that the options make of a model."""
+    """Return the plan that `target` names, or the one that the options make of a model.
+
+    `given` are those options: with a plan there must be none.
+    """
     from harness.plan import load_plan
 
     if not target.endswith(".toml"):
         return from_options()
-    if refused:
-        raise PlanError(
-            f"--{refused[0].replace('_', '-')} belongs to a run without a plan, and {target} is one",
-            "Write it into the plan; --rounds, --seed and --device may be given with either.",
-        )
+    for key, value in given.items():
+        if value is not None:
+            raise PlanError(
+                f"--{key.replace('_', '-')} is for a model without a plan, and {target} is a plan",
+                "Write it into the plan.",
+            )
     return load_plan(Path(target))
 
 
@@ -585,7 +610,8 @@ def _begin(
     findings = examine_before(infos, chosen)
     refuse_unfit(findings, accepted)
     command = ["phonebench", *sys.argv[1:]]
-    return create_sweep(output, chosen, infos, command, accepted, findings)
+    with _named_output():
+        return create_sweep(output, chosen, infos, command, accepted, findings)
 
 
 def _examine_again(folder: Path, accepted: tuple[str, ...]) -> None:
@@ -623,10 +649,15 @@ def _find_resumable(target: str | None, output: Path) -> Path:
 
 
 def _newest_sweep(parent: Path) -> Path:
-    found = sorted(parent.glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise SweepError(f"there is no sweep under {parent}/", "Name a sweep folder.")
-    return found[-1].parent
+    from harness.ledger import begun_unix
+
+    newest = max(parent.glob("*/sweep.json"), key=begun_unix, default=None)
+    if newest is None:
+        raise SweepError(
+            f"there is no sweep under {parent}/",
+            "`phonebench run` makes one; name the folder of one that lies elsewhere.",
+        )
+    return newest.parent
 
 
 def _export(
@@ -700,12 +731,21 @@ def _what_is_missing(sweep: Sweep) -> str:
     from harness.sweep import count_unfinished
 
     unfinished = count_unfinished(sweep)
-    if unfinished:
-        launches = plural(unfinished, "launch is", "launches are")
+    resume = f"phonebench run --resume {sweep.folder}"
+    if 0 < unfinished.launches == unfinished.refused:
         return (
-            f"the run is incomplete: {launches} not done yet; go on with: "
-            f"phonebench run --resume {sweep.folder}"
+            "the run is incomplete: energy could not be measured "
+            f"({plural(unfinished.refused, 'launch', 'launches')}; the reasons are above, and in the "
+            "report)\n"
+            "If it can never be measured there, leave energy out of measure.passes; if what it needs "
+            f"can be had, then go on with: {resume}"
         )
+    if unfinished.launches:
+        launches = plural(unfinished.launches, "launch is", "launches are")
+        return f"the run is incomplete: {launches} not done yet; go on with: {resume}"
+    failed = {entry.index is None for entry in sweep.entries if entry.status == "failed"}
+    if failed == {True}:
+        return "the run is incomplete: some cases were never launched (above, and in the report)"
     return "all launches ended, and some of them failed (above, and in the report)"
 
 

@@ -247,6 +247,14 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, file, models, entries, torn)
 
 
+def begun_unix(sweep_json: Path) -> float:
+    """Return when a sweep was begun; of a file that does not tell, a time before all others."""
+    try:
+        return float(json.loads(sweep_json.read_bytes())["created_unix"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def _read_ledger(path: Path) -> tuple[tuple[LedgerEntry, ...], int]:
     """Read the whole lines; a line torn by a crash is counted, not trusted."""
     if not path.exists():
@@ -285,20 +293,26 @@ def append_entry(folder: Path, entry: LedgerEntry) -> None:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is either wholly there, on storage, or not at all.
 
-    What is no file (a pipe, /dev/null) is written into, never replaced.
+    What is no file (a pipe, /dev/null) is written into, never replaced. Raises StorageError.
     """
-    partial = path.with_name(path.name + ".partial")
     with _storage(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
         sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, if it is not there. Raises StorageError."""
+    with _storage(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -314,8 +328,15 @@ def sync_folder(folder: Path) -> None:
 def _storage(path: Path) -> Iterator[None]:
     try:
         yield
+    except IsADirectoryError as error:
+        raise StorageError(f"cannot write {path}: it is a folder", "Name a file in it.") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError(
+            f"cannot write {path}: a file stands where its path needs a folder",
+            "Name another place.",
+        ) from error
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}",
-            "Free some space or fix the permissions; `phonebench run --resume` goes on with a sweep.",
+            "Free some space or fix the permissions.",
         ) from error

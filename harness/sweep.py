@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import tomli_w
 
-from harness.errors import SweepError
+from harness.errors import StorageError, SweepError
 from harness.export.artifact import Artifact, ExportedModel
 from harness.ledger import (
     LEVELS,
@@ -39,7 +40,14 @@ from harness.ledger import (
 from harness.plan import Plan, slug
 from harness.schedule import schedule
 from harness.stop import Stop
-from harness.visit import Tools, measure, missing_launches, prepare, settled_launches
+from harness.visit import (
+    Tools,
+    measure,
+    missing_launches,
+    prepare,
+    settled_launches,
+    was_refused,
+)
 
 Findings = Mapping[str, tuple[DeviceFinding, ...]]
 
@@ -145,12 +153,16 @@ def run_sweep(folder: Path, tools: Tools) -> bool:
     something is measured. Raises KeyboardInterrupt after an orderly stop, and StorageError when
     the folder cannot be written; in both cases the folder can be resumed.
     """
-    with _locked(folder), closing(Stop()) as stop, ExitStack() as devices:
-        sweep = read_sweep(folder)
-        models = _artifacts(sweep, tools)
-        visits = [prepare(sweep, models, info, tools, devices) for info in sweep.file.devices]
-        ready = [visit for visit in visits if visit is not None]
-        _in_parallel([partial(measure, sweep, visit, tools, stop) for visit in ready], stop)
+    try:
+        with _locked(folder), closing(Stop()) as stop, ExitStack() as devices:
+            sweep = read_sweep(folder)
+            models = _artifacts(sweep, tools)
+            visits = [prepare(sweep, models, info, tools, devices) for info in sweep.file.devices]
+            ready = [visit for visit in visits if visit is not None]
+            _in_parallel([partial(measure, sweep, visit, tools, stop) for visit in ready], stop)
+    except StorageError as error:
+        resume = f"Then go on with: phonebench run --resume {folder}"
+        raise StorageError(error.message, f"{error.advice} {resume}") from error
     return is_complete(read_sweep(folder))
 
 
@@ -192,13 +204,29 @@ def unfinished_devices(sweep: Sweep) -> list[DeviceInfo]:
     return [info for info in sweep.file.devices if not is_done(info)]
 
 
-def count_unfinished(sweep: Sweep) -> int:
-    """Count the launches that a resumed sweep would run: without an end, or with tries left."""
+@dataclass(frozen=True)
+class Unfinished:
+    """How many launches a resumed sweep would run: without an end, or with tries left.
+
+    `refused` is how many of them did not begin because their source of power was refused.
+    """
+
+    launches: int
+    refused: int
+
+
+def count_unfinished(sweep: Sweep) -> Unfinished:
+    """Count what a resumed sweep would run."""
     if not sweep.models:
-        return sum(map(len, sweep.file.schedule.values()))
-    return sum(
-        len(missing_launches(sweep, sweep.models, info.id)[0]) for info in sweep.file.devices
-    )
+        return Unfinished(sum(map(len, sweep.file.schedule.values())), 0)
+    last = {(entry.device, entry.index): entry for entry in sweep.entries}
+    open_launches = [
+        (info.id, order.planned.index)
+        for info in sweep.file.devices
+        for order in missing_launches(sweep, sweep.models, info.id)[0]
+    ]
+    refused = [name for name in open_launches if name in last and was_refused(last[name])]
+    return Unfinished(len(open_launches), len(refused))
 
 
 @contextmanager

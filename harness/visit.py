@@ -427,7 +427,7 @@ def missing_launches(
     """
     own = [entry for entry in sweep.entries if entry.device == device]
     ended = settled_launches(sweep, device)
-    attempts = {entry.index: entry.attempt for entry in own if not _was_refused(entry)}
+    attempts = {entry.index: entry.attempt for entry in own if not was_refused(entry)}
     told = {entry.case for entry in own if entry.index is None}
     by_name = {model.name: model for model in models}
     artifacts = {a.variant: a for model in models for a in model.artifacts}
@@ -466,11 +466,11 @@ def settled_launches(sweep: Sweep, device: str) -> dict[int, LedgerEntry]:
 
 
 def _has_ended(entry: LedgerEntry, device: str) -> bool:
-    launched = entry.device == device and entry.index is not None and not _was_refused(entry)
+    launched = entry.device == device and entry.index is not None and not was_refused(entry)
     return launched and entry.status in ("ok", "failed")
 
 
-def _was_refused(entry: LedgerEntry) -> bool:
+def was_refused(entry: LedgerEntry) -> bool:
     """Tell whether a launch never began, for energy could not be measured then.
 
     A later account of the same attempt takes its place: there is nothing that it could hide.

@@ -154,7 +154,6 @@ def test_what_is_wrong_from_the_start_exits_with_2_and_starts_nothing(
         ("my_modelz:net", "there is no such module"),
         ("parts.deep.down:net", ""),
         ("parts.deep.up:net", "there is no such module"),
-        ("my_models.part:net", "there is no such module"),
         ("os.path:join", ""),
         ("none.pt", "does not exist"),
     ],
@@ -180,7 +179,7 @@ def test_an_output_that_cannot_be_written_is_named_with_the_way_out(
 ) -> None:
     sweep = str(write_sweep(desk / "sweep", Shape(models=("digits",))))
     for arguments in (
-        ["trace", sweep, "1"],
+        ["trace", sweep, "local:1"],
         ["report", sweep],
         ["report", sweep, "--format", "csv"],
     ):

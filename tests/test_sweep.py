@@ -49,7 +49,14 @@ from harness.plan import Plan, parse_plan
 from harness.power import PowerSource
 from harness.records import LaunchRecord, Trace, read_beside, read_record, write_beside
 from harness.stop import Stop
-from harness.sweep import check_same_plan, create_sweep, is_complete, run_sweep
+from harness.sweep import (
+    Unfinished,
+    check_same_plan,
+    count_unfinished,
+    create_sweep,
+    is_complete,
+    run_sweep,
+)
 from harness.visit import Progress, Tools
 from tests.fake_device import (
     OUTPUT,
@@ -732,6 +739,7 @@ def test_energy_that_is_refused_fails_its_own_launches_and_no_others(scene: Scen
     assert not scene.run()
     by_pass = {(e.measured_pass, e.status) for e in scene.launched()}
     assert by_pass == {("latency", "ok"), ("energy", "failed")}
+    assert count_unfinished(scene.read()) == Unfinished(LAUNCHES, refused=LAUNCHES)
     errors = [e.error for e in scene.launched() if e.error]
     assert {error.kind for error in errors} == {"EnergyRefused"}
     assert len(errors) == LAUNCHES
@@ -772,6 +780,7 @@ def test_what_a_phone_did_on_its_own_counts_though_nobody_unplugged_it_for_the_r
     energy = [e.status for e in scene.launched() if e.measured_pass == "energy"]
     assert energy == ["ok", "ok", "interrupted", "interrupted"]
     assert any("not unplugged" in text for text in scene.warnings)
+    assert count_unfinished(scene.read()) == Unfinished(2, refused=0)
     assert scene.another_host().run()
     started = [job.launch for job in scene.device.storage.started]
     assert len(started) == len(set(started)) == 2 * LAUNCHES
@@ -867,7 +876,7 @@ def test_a_full_disk_is_named_and_loses_nothing(scene: Scene) -> None:
             scene.run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "--resume" in error.value.advice
+    assert f"phonebench run --resume {scene.folder}" in error.value.advice
     assert (scene.device.restored, scene.device.closed) == (1, 1)
     assert scene.another_host().run()
     assert len({job.launch for job in started}) == len(started) == LAUNCHES
