@@ -46,7 +46,7 @@ def find_launch(sweep: Sweep, name: str) -> LedgerEntry:
     )
     found = [entry for entry in launches if named and _is_named(entry, named)]
     if not found:
-        raise SweepError(f"{sweep.folder} has no launch {name!r}", _what_there_is(launches))
+        raise SweepError(f"{sweep.folder} has no launch {name!r}", _what_there_is(sweep, launches))
     devices = sorted({entry.device for entry in found})
     if len(devices) > 1:
         raise SweepError(
@@ -78,10 +78,12 @@ def _is_named(entry: LedgerEntry, named: re.Match[str]) -> bool:
     )
 
 
-def _what_there_is(launches: Sequence[LedgerEntry]) -> str:
-    """Tell how launches of this sweep are called."""
+def _what_there_is(sweep: Sweep, launches: Sequence[LedgerEntry]) -> str:
+    """Tell how launches of this sweep are called, or why there is none."""
     if not launches:
-        return "No launch of it has ended yet."
+        reasons = {entry.error.message: entry.case for entry in sweep.entries if entry.error}
+        never = [f" {case} was never launched: {reason}." for reason, case in reasons.items()]
+        return "No launch of it has ended." + "".join(never)
     parts = []
     for device in sorted({entry.device for entry in launches}):
         own = [entry for entry in launches if entry.device == device]

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser
 
 from harness.chosen_launch import ChosenLaunch, find_launch, read_chosen
 from harness.errors import BadRecord, SweepError
-from harness.ledger import LedgerEntry, Sweep, append_entry, read_sweep, write_whole
+from harness.ledger import LaunchError, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
 from harness.perfetto import make_trace
 from harness.records import LaunchRecord, Mark, Trace, read_record, write_beside
 from tests.browser import start_browser
@@ -434,7 +434,13 @@ def test_an_index_that_several_devices_have_needs_one_of_them(sweep: Sweep) -> N
     assert "local:1, phone-1:1" in refused.value.advice
     with pytest.raises(SweepError) as refused:
         find_launch(replace(sweep, entries=()), "1")
-    assert refused.value.advice == "No launch of it has ended yet."
+    assert refused.value.advice == "No launch of it has ended."
+    failed = sweep.entries[0].model_copy(
+        update={"index": None, "error": LaunchError(kind="ExportError", message="no weights")}
+    )
+    with pytest.raises(SweepError) as refused:
+        find_launch(replace(sweep, entries=(failed,)), "1")
+    assert f"{failed.case} was never launched: no weights" in refused.value.advice
 
 
 def with_file(sweep: Sweep, content: bytes | None, tmp_path: Path) -> tuple[Sweep, LedgerEntry]:
