@@ -389,9 +389,15 @@ def _complete_record(
     if record.error is not None:
         raise RunnerFailed(
             f"{record.error.kind} error in phase {record.error.phase}: {record.error.message}",
-            _ADVICE.get(record.error.kind, ""),
+            _advise(record.error.kind, order.case.affinity),
         )
     return record
+
+
+def _advise(kind: str, affinity: str) -> str:
+    if kind == "job" and affinity != "all":
+        return f'The plan\'s affinity is "{affinity}": name cores that the device has, from 0 on.'
+    return _ADVICE.get(kind, "")
 
 
 _ADVICE = {
