@@ -121,7 +121,8 @@ def quantize_static(model: torch.nn.Module, context: Context) -> torch.nn.Module
     if not context.calibration:
         raise Skip(
             "int8-static needs calibration data, and the plan names none",
-            'Give the model calibration = "module:callable", which returns typical inputs.',
+            'Give the model calibration = "module:callable" (without a plan: --calibration '
+            "module:callable), which returns typical inputs.",
         )
     _use_quantized_engine(context.quantized_engine)
     graph = _trace_by_fx(
