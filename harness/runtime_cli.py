@@ -125,8 +125,9 @@ def add(
 ) -> None:
     """Use a runner of your own, or a pack that another computer built, for phones of an ABI.
 
-    The folder is copied. It must hold runner_lite and supervise; with a manifest.json it is checked
-    against it. docs/runtime-packs.md says what the runner has to do.
+    The folder is copied. It must hold supervise, and runner_lite (for another
+    engine X: runner_X); with a manifest.json it is checked against it.
+    docs/runtime-packs.md says what the runner has to do.
     """
     from harness.runtimes.pack import RUNNERS, add_pack
     from harness.runtimes.phone import PHONE_ABIS
