@@ -517,7 +517,7 @@ def test_the_command_says_what_is_wrong_and_how_it_ended(sweep: Sweep, tmp_path:
     out = tmp_path / "out.pftrace"
     assert b"There is" in phonebench(sweep.folder, "999", "-o", out, code=2).stderr
     assert b"not a sweep folder" in phonebench(tmp_path, "1", "-o", out, code=2).stderr
-    assert b"cannot write" in phonebench(sweep.folder, "local:1", "-o", tmp_path, code=3).stderr
+    assert b"cannot write" in phonebench(sweep.folder, "local:1", "-o", tmp_path, code=2).stderr
     assert not out.exists()
 
 
