@@ -489,6 +489,7 @@ def test_a_phone_in_use_is_neither_run_nor_cleaned_and_then_only_what_is_ours_go
     with closing(AndroidPhone(serial, "sweep one")):
         finding = examined(handset, "in-use")
         assert (finding.level, "sweep one" in finding.found) == ("serious", True)
+        (tmp_path / "my_models.py").touch()
         run = ("run", "my_models:net", "--shape", "1x3", "--device", serial)
         assert "in-use" in phonebench(*run, cwd=tmp_path, code=2).stderr
         busy = phonebench("clean", serial, "--yes", cwd=tmp_path, code=3)
