@@ -26,7 +26,8 @@ def pack_for(engine: str, info: DeviceInfo, *, progress: Progress | None = None)
     """Return the runtime pack of an engine for a device, building it if there is none yet.
 
     Every device that is not this computer takes a phone's pack, by its ABI: one that was added by
-    hand (`phonebench runtime add`) goes before the one that would be built. `progress` is called with one line at a time. Raises RuntimePackError.
+    hand (`phonebench runtime add`) goes before the one that would be built. `progress` is called
+    with one line at a time. Raises RuntimePackError.
     """
     if info.kind in THIS_COMPUTER:
         return build_local(engine, progress=progress)
