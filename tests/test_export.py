@@ -437,9 +437,9 @@ def test_a_crash_fails_its_recipe_only_and_a_new_worker_does_the_rest(export: Ex
 
 
 def test_a_model_that_never_returns_is_stopped(export: Export) -> None:
-    (model,) = export({"source": "models:loops"}, timeout_seconds=8)
+    (model,) = export({"source": "models:loops"}, timeout_seconds=16)
     assert model.status == "failed"
-    assert "was stopped after 8 s without an answer" in model.reason
+    assert "was stopped after 16 s without an answer" in model.reason
     assert "while building the model from models:loops" in model.reason
 
 

