@@ -22,6 +22,8 @@ from tests.browser import open_page, start_browser
 from tests.conftest import require_tool
 from tests.synthetic import GaugeTrouble, Shape, write_sweep
 
+pytestmark = pytest.mark.slow  # a real browser
+
 HOSTILE = "\"'><script>window.hit=1</script><img src=x onerror='window.hit=2'>$x_1^2$ {{7*7}} "
 REVERSED = "\u202egnp.exe\u2066 \x00\x07\x1b[31m 📱👩‍🔬 " + "long-name" * 30
 
