@@ -92,8 +92,9 @@ void redirect(int descriptor, const char* name) {
   if (file != descriptor) close(file);
 }
 
-[[noreturn]] void become_runner(char** command, int first_dir) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // never run on unobserved
+[[noreturn]] void become_runner(char** command, int first_dir, pid_t supervisor) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);         // never run on unobserved
+  if (getppid() != supervisor) _exit(127);  // it died before that took effect
   redirect(STDOUT_FILENO, "stdout");
   redirect(STDERR_FILENO, "stderr");
   for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM}) signal(number, SIG_DFL);
@@ -156,9 +157,9 @@ int main(int argc, char** argv) {
   arrange_signals();
   write_whole("pid", "%d %" PRIu64 "\n", static_cast<int>(getpid()), own_start_ticks());
   const int64_t start = now_ns();
-  const pid_t pid = fork();
+  const pid_t supervisor = getpid(), pid = fork();
   if (pid < 0) fail("fork", "");
-  if (pid == 0) become_runner(argv + 3, first_dir);
+  if (pid == 0) become_runner(argv + 3, first_dir, supervisor);
   sigprocmask(SIG_SETMASK, &before, nullptr);
 
   int status = 0;
