@@ -53,7 +53,7 @@ setup: $(VENV)/installed system
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "phonebench needs Python 3.11 or newer: name one with make PYTHON=..."; exit 1; }
-	@echo "setting up $(VENV) (the first time: about 4 minutes, 2.1 GB; pip says nothing meanwhile)"
+	@echo "setting up $(VENV) (the first time: a few minutes, 2.1 GB; pip says nothing meanwhile)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "cannot make $(VENV): on Debian, install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
