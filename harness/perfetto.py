@@ -307,8 +307,7 @@ def _add_root(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: 
     """
     entry = launch.entry
     verdict = entry.validity.level if entry.validity else "not judged"
-    packet = builder.create_packet()
-    packet.trusted_packet_sequence_id = _SEQUENCE
+    packet = _make_packet(builder)
     descriptor = packet.track_descriptor
     descriptor.uuid = track
     descriptor.child_ordering = proto.TrackDescriptor.EXPLICIT
@@ -322,8 +321,7 @@ def _add_root(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: 
 def _add_track(
     builder: StreamingTraceProtoBuilder, track: int, root: int, name: str, unit: str | None
 ) -> int:
-    packet = builder.create_packet()
-    packet.trusted_packet_sequence_id = _SEQUENCE
+    packet = _make_packet(builder)
     descriptor = packet.track_descriptor
     descriptor.uuid, descriptor.parent_uuid, descriptor.name = track, root, _text(name)
     descriptor.sibling_order_rank = track
@@ -351,11 +349,13 @@ def _add_events(builder: StreamingTraceProtoBuilder, events: list[_Event], name:
         builder.write_packet(packet)
 
 
-def _make_packet(builder: StreamingTraceProtoBuilder, time_ns: int) -> Any:
+def _make_packet(builder: StreamingTraceProtoBuilder, time_ns: int | None = None) -> Any:
+    """Return a packet of this writer; what describes a track has no time."""
     packet = builder.create_packet()
-    packet.timestamp = _checked(time_ns, "the header")
-    packet.timestamp_clock_id = proto.BUILTIN_CLOCK_MONOTONIC
     packet.trusted_packet_sequence_id = _SEQUENCE
+    if time_ns is not None:
+        packet.timestamp = _checked(time_ns, "the header")
+        packet.timestamp_clock_id = proto.BUILTIN_CLOCK_MONOTONIC
     return packet
 
 
