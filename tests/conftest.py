@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A job started in the background ignores these, and so would every process that it starts: but
 # tests send them, and virtual phones end programs with them.
@@ -43,3 +48,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "cache"
     monkeypatch.setenv("PHONEBENCH_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start one real browser for all tests of a module."""
+    from tests.browser import start_browser  # here, for most tests need none
+
+    require_tool("chromium")
+    with start_browser() as browser:
+        yield browser

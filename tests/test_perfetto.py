@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -28,8 +27,6 @@ from harness.errors import BadRecord, SweepError
 from harness.ledger import LaunchError, LedgerEntry, Sweep, append_entry, read_sweep, write_whole
 from harness.perfetto import make_trace
 from harness.records import LaunchRecord, Mark, Trace, read_record, write_beside
-from tests.browser import start_browser
-from tests.conftest import require_tool
 from tests.perfetto_ui import open_trace
 from tests.synthetic import Shape, write_sweep
 
@@ -310,13 +307,6 @@ def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
 
 
 # --- by Perfetto itself ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require_tool("chromium")
-    with start_browser() as browser:
-        yield browser
 
 
 @pytest.mark.slow

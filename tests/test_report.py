@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from harness.ledger import read_sweep
 from harness.plan import parse_plan
 from harness.report import render
 from harness.report.summary import summarise
-from tests.browser import open_page, start_browser
-from tests.conftest import require_tool
+from tests.browser import open_page
 from tests.synthetic import GaugeTrouble, Shape, write_sweep
 
 pytestmark = pytest.mark.slow  # a real browser
@@ -54,13 +52,6 @@ CONTRASTS = """() => {
   }
   return poor;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require_tool("chromium")
-    with start_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
