@@ -21,13 +21,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from harness import devices
-from harness.ledger import read_sweep
-from harness.plan import make_plan
-from harness.sweep import create_sweep, run_sweep
-from harness.visit import Progress, Tools
-from tests.made_up_pack import fake_runner_pack, made_up_model
-from tests.phones import SMALL, own_adb_server, plugged_in
+from harness.devices import registry as devices
+from harness.measure.device_run import Progress, Tools
+from harness.measure.sweep import create_sweep, run_sweep
+from harness.results.folder import read_sweep
+from harness.schema.plan import make_plan
+from tests.fakes.packs import fake_runner_pack, made_up_model
+from tests.fakes.phones import SMALL, own_adb_server, plugged_in
 
 
 def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[Path, float]:
@@ -47,7 +47,7 @@ def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[
     tools = Tools(
         export=lambda plan: (model,),
         open_device=devices.open_device,
-        runtime_pack=lambda engine, info: fake_runner_pack(
+        runner_pack=lambda engine, info: fake_runner_pack(
             "local" if info.kind == "local" else "android"
         ),
         observe=lambda progress: steps.append((time.monotonic(), progress)),

@@ -23,10 +23,10 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
-from harness.devices.android import AndroidPhone
-from tests.made_up_pack import fake_runner_pack
-from tests.phones import SMALL, own_adb_server, plugged_in
-from tests.virtual_phone import AdbServer, Fault, VirtualPhone
+from harness.devices.android.device import AndroidPhone
+from tests.fakes.packs import fake_runner_pack
+from tests.fakes.phones import SMALL, own_adb_server, plugged_in
+from tests.virtual_android import AdbServer, Fault, VirtualPhone
 
 USB_2_BYTES_PER_SECOND = 40_000_000
 

@@ -2,7 +2,7 @@
 
 Phones of both signs and both units of current, refreshed at 1 Hz in steps of 1 mA and every 4 s in
 steps of 10 mA, half of them on a cable with charging suspended, half without. Each is calibrated once, by
-`harness.calibration`; then come launches of the energy pass with a seeded load, through a real adb
+`harness.measure.gauge_calibration`; then come launches of the energy pass with a seeded load, through a real adb
 server, the real runner, its sampler and the phone's files. The truth is what the phone consumed over the
 block, less what it consumed at rest (the mean of both idles), over the true number of inferences.
 
@@ -33,20 +33,21 @@ from typing import Literal
 
 import numpy as np
 
-from harness import runtimes
-from harness.calibration import Pace, calibrate, store_calibration
-from harness.devices.android import AndroidPhone
-from harness.energy import Energy, measure_energy
-from harness.energy_pass import EnergyPass, Patience, open_energy_pass
-from harness.job import Job, Loop, TensorSource
-from harness.plan import Plan, make_plan
-from harness.records import LaunchRecord, parse_record
-from harness.runtimes import RuntimePack
-from harness.stop import Stop
-from harness.synthetic_load import ENGINE, SyntheticLoad
-from tests.phones import own_adb_server
-from tests.virtual_phone import AdbServer, VirtualPhone
-from tests.virtual_phone.spec import CALM, Battery, PhoneSpec
+from harness import runners
+from harness.analysis.energy import Energy, measure_energy
+from harness.cancellation import Cancellation
+from harness.devices.android.device import AndroidPhone
+from harness.devices.calibrations import store_calibration
+from harness.measure.charging import EnergyPass, Patience, open_energy_pass
+from harness.measure.gauge_calibration import Pace, calibrate
+from harness.runners.pack import RunnerPack
+from harness.runners.synthetic_load import ENGINE, SyntheticLoad
+from harness.schema.job import Job, Loop, TensorSource
+from harness.schema.plan import Plan, make_plan
+from harness.schema.record import LaunchRecord, parse_record
+from tests.fakes.phones import own_adb_server
+from tests.virtual_android import AdbServer, VirtualPhone
+from tests.virtual_android.spec import CALM, Battery, PhoneSpec
 
 BLOCK_SECONDS, IDLE_SECONDS, INFERENCE_SECONDS = 60.0, 15.0, 0.01
 OPERATIONS_A_SECOND = 1e9  # of the synthetic engine, about
@@ -109,10 +110,10 @@ class Tally:
 class Bench:
     """One phone, calibrated, its charger kept off."""
 
-    def __init__(self, phone: VirtualPhone, scale: float, stop: Stop) -> None:
-        self._phone, self._scale, self._stop = phone, scale, stop
+    def __init__(self, phone: VirtualPhone, scale: float, cancellation: Cancellation) -> None:
+        self._phone, self._scale, self._cancellation = phone, scale, cancellation
         self._device = AndroidPhone(phone.serial, "energy_truth")
-        self._pack: RuntimePack = runtimes.pack_for(ENGINE, self._device.info)
+        self._pack: RunnerPack = runners.pack_for(ENGINE, self._device.info)
 
     def close(self) -> None:
         self._device.restore()
@@ -127,7 +128,9 @@ class Bench:
             usual.poll_seconds / scale,
             usual.settle_seconds / scale,
         )
-        found = calibrate(self._device, lambda: self._pack, lambda _: None, self._stop, pace)
+        found = calibrate(
+            self._device, lambda: self._pack, lambda _: None, self._cancellation, pace
+        )
         store_calibration(found)
         time.sleep(1 + 12 / self._scale)  # until the gauge shows that it charges again
 
@@ -140,7 +143,7 @@ class Bench:
         job = self._job(energy, number)
         with energy.around_launch(self._device):
             self._device.start(job, self._pack)
-            self._device.wait(job.launch, 60 + 2 * BLOCK_SECONDS, self._stop)
+            self._device.wait(job.launch, 60 + 2 * BLOCK_SECONDS, self._cancellation)
         record = parse_record(self._device.fetch(job.launch).record or b"", job.launch)
         assert isinstance(record, LaunchRecord), record
         truth = self._truth(record)
@@ -206,9 +209,9 @@ def say(text: str) -> None:
 def measure(server: AdbServer, kind: Kind, runs: int, scale: float, seed: int) -> Tally:
     """Run so many launches on one phone; one that is refused is tried again, as a sweep does."""
     tally = Tally()
-    with VirtualPhone(kind.spec(scale, seed)) as phone, closing(Stop()) as stop:
+    with VirtualPhone(kind.spec(scale, seed)) as phone, closing(Cancellation()) as cancellation:
         phone.plug_in(server, cable=kind.cable)
-        with closing(Bench(phone, scale, stop)) as bench:
+        with closing(Bench(phone, scale, cancellation)) as bench:
             bench.calibrate()
             energy = bench.open()
             for number in range(seed, seed + runs):
@@ -297,8 +300,8 @@ def main() -> None:
 
 
 def link_packs(cache: Path) -> None:
-    """Keep calibrations of made-up phones out of the user's cache, and use its runtime packs."""
-    from harness.cache import cache_folder
+    """Keep calibrations of made-up phones out of the user's cache, and use its runner packs."""
+    from harness.storage.cache import cache_folder
 
     packs = cache_folder() / "runtimes"
     packs.mkdir(parents=True, exist_ok=True)

@@ -32,17 +32,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.devices.android import AndroidPhone, Timing
+from harness.devices.android.device import AndroidPhone, Timing
 from harness.devices.base import Device
-from harness.devices.local import LocalDevice
-from harness.ledger import DeviceInfo, LedgerEntry, read_sweep
-from harness.plan import Plan, make_plan
-from harness.records import LaunchRecord, read_record
-from harness.sweep import create_sweep, run_sweep
-from harness.visit import Progress, Tools
-from tests.made_up_pack import fake_runner_pack, known_duration_ns, made_up_model
-from tests.phones import SMALL, own_adb_server
-from tests.virtual_phone import AdbServer, VirtualPhone, random_fault
+from harness.devices.local.device import LocalDevice
+from harness.measure.device_run import Progress, Tools
+from harness.measure.sweep import create_sweep, run_sweep
+from harness.results.folder import read_sweep
+from harness.schema.device import DeviceInfo
+from harness.schema.plan import Plan, make_plan
+from harness.schema.record import LaunchRecord, read_record
+from harness.schema.sweep import LedgerEntry
+from tests.fakes.packs import fake_runner_pack, known_duration_ns, made_up_model
+from tests.fakes.phones import SMALL, own_adb_server
+from tests.virtual_android import AdbServer, VirtualPhone, random_fault
 
 LAUNCHES_A_SWEEP = 20
 MOST_RESUMPTIONS = 40
@@ -206,7 +208,7 @@ def be_host(serial: str, folder: Path, sweep: Path) -> None:
     tools = Tools(
         export=lambda plan: (model,),
         open_device=lambda info, purpose: open_device(serial, folder, purpose),
-        runtime_pack=lambda engine, info: pack,
+        runner_pack=lambda engine, info: pack,
         observe=observe,
         warn=lambda text: print(text.splitlines()[0], file=sys.stderr, flush=True),
     )

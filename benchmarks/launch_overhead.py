@@ -18,7 +18,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from harness.ledger import read_sweep
+from harness.results.folder import read_sweep
 
 _MODEL = """
 import torch

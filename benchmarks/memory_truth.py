@@ -15,12 +15,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.devices.probes import STAT, Readable, make_probes
-from harness.job import Job, Loop, TensorSource
-from harness.memory import growth, peak_until
-from harness.records import LaunchRecord, read_record
-from harness.runtimes import RuntimePack, build_local
-from harness.synthetic_load import ENGINE, SyntheticLoad
+from harness.analysis.memory import growth, peak_until
+from harness.devices.kernel_files import STAT, Readable, make_probes
+from harness.runners.local import build_local
+from harness.runners.pack import RunnerPack
+from harness.runners.synthetic_load import ENGINE, SyntheticLoad
+from harness.schema.job import Job, Loop, TensorSource
+from harness.schema.record import LaunchRecord, read_record
 
 LEAK_BYTES = 1024
 HELD_BYTES = 64 << 20
@@ -58,7 +59,7 @@ def make_load(draw: random.Random, leak_bytes: int) -> SyntheticLoad:
     )
 
 
-def measure(pack: RuntimePack, folder: Path, load: SyntheticLoad) -> tuple[float, bool]:
+def measure(pack: RunnerPack, folder: Path, load: SyntheticLoad) -> tuple[float, bool]:
     """Launch once; return how far the peak is off, as a share, and whether a leak was found."""
     job = Job(
         launch="memory-truth",

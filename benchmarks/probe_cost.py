@@ -26,11 +26,12 @@ from pathlib import Path
 
 import torch
 
-from harness.devices.probes import CORE_FILES, CPU, STAT, Readable, Zone, make_probes
-from harness.job import Job, Loop, Probe, TensorSource
-from harness.records import LaunchRecord, read_record
-from harness.runtimes import RuntimePack, build_local
-from harness.stats import estimate
+from harness.analysis.stats import estimate
+from harness.devices.kernel_files import CORE_FILES, CPU, STAT, Readable, Zone, make_probes
+from harness.runners.local import build_local
+from harness.runners.pack import RunnerPack
+from harness.schema.job import Job, Loop, Probe, TensorSource
+from harness.schema.record import LaunchRecord, read_record
 
 SHAPE = (1, 16, 128, 128)
 BLOCK_SECONDS = 0.35
@@ -105,7 +106,7 @@ def _stand_in(probe: Probe, path: Path) -> Probe:
 
 
 def launch(
-    pack: RuntimePack,
+    pack: RunnerPack,
     folder: Path,
     model: Path,
     probes: tuple[Probe, ...],

@@ -45,7 +45,7 @@ def main() -> None:
 def make_sweep(folder: Path, cases: int, launches: int, samples: int) -> None:
     """Write a synthetic sweep of exactly so many cases: models x 5 recipes x 4 thread counts."""
     sys.path.insert(0, str(ROOT))
-    from tests.synthetic import Shape, write_sweep
+    from tests.fakes.sweeps import Shape, write_sweep
 
     if cases % 20:
         raise SystemExit("--cases must be a multiple of 20 (5 recipes on 4 thread counts)")

@@ -28,20 +28,21 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import runtimes
-from harness.devices.android import AndroidPhone
-from harness.export.artifact import ExportedModel
-from harness.job import Job
-from harness.ledger import LedgerEntry, Sweep, read_sweep
-from harness.plan import Plan, make_plan
-from harness.runtimes import RuntimePack
-from harness.sweep import create_sweep, run_sweep
-from harness.synthetic_load import ENGINE, SyntheticLoad
-from harness.visit import Tools
-from tests.made_up_pack import made_up_model
-from tests.phones import SMALL, own_adb_server
-from tests.virtual_phone import AdbServer, Fault, VirtualPhone
-from tests.virtual_phone.spec import CALM
+from harness import runners
+from harness.devices.android.device import AndroidPhone
+from harness.measure.device_run import Tools
+from harness.measure.sweep import create_sweep, run_sweep
+from harness.results.folder import Sweep, read_sweep
+from harness.runners.pack import RunnerPack
+from harness.runners.synthetic_load import ENGINE, SyntheticLoad
+from harness.schema.artifact import ExportedModel
+from harness.schema.job import Job
+from harness.schema.plan import Plan, make_plan
+from harness.schema.sweep import LedgerEntry
+from tests.fakes.packs import made_up_model
+from tests.fakes.phones import SMALL, own_adb_server
+from tests.virtual_android import AdbServer, Fault, VirtualPhone
+from tests.virtual_android.spec import CALM
 
 HEAT_REASONS = {"status_rose", "clock_limited", "clock_moved", "core_offline", "not_cooled"}
 # The phone cools within a second, so that 300 launches take minutes; a real one takes minutes each.
@@ -55,7 +56,7 @@ HEAT = Fault(
 class SyntheticPhone(AndroidPhone):
     """A phone that runs the engine with the known load, which no plan can name."""
 
-    def start(self, job: Job, pack: RuntimePack) -> None:
+    def start(self, job: Job, pack: RunnerPack) -> None:
         """Start the job with that engine."""
         super().start(job.model_copy(update={"engine": ENGINE}), pack)
 
@@ -107,7 +108,7 @@ def run(server: AdbServer, launches: int, fault: Fault | None, folder: Path) -> 
         device = SyntheticPhone(phone.serial, "throttling")
         info = device.info
         device.close()
-        pack = runtimes.pack_for(ENGINE, info)
+        pack = runners.pack_for(ENGINE, info)
         plan = make_throttling_plan(info.id, launches)
         model = synthetic_model(folder, plan)
         sweep = create_sweep(folder / "sweeps", plan, [info], ["throttling"], ["busy"])
@@ -116,7 +117,7 @@ def run(server: AdbServer, launches: int, fault: Fault | None, folder: Path) -> 
         tools = Tools(
             export=lambda plan: (model,),
             open_device=lambda info, purpose: SyntheticPhone(info.id, purpose),
-            runtime_pack=lambda engine, info: pack,
+            runner_pack=lambda engine, info: pack,
             observe=lambda progress: None,
             warn=say,
         )

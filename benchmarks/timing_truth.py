@@ -22,10 +22,11 @@ import cmake
 import ninja
 import torch
 
-from harness.cache import cache_folder
-from harness.job import Job, Loop, TensorSource
-from harness.records import LaunchRecord, read_record
-from harness.runtimes import RuntimePack, build_local
+from harness.runners.local import build_local
+from harness.runners.pack import RunnerPack
+from harness.schema.job import Job, Loop, TensorSource
+from harness.schema.record import LaunchRecord, read_record
+from harness.storage.cache import cache_folder
 
 WARMUP_SHARE = 0.2
 
@@ -62,7 +63,7 @@ def main() -> None:
     print(json.dumps({f"ratio_{name}": round(ratio, 4) for name, ratio in ratios.items()}))
 
 
-def compare(subject: Subject, pack: RuntimePack, bare: Path, blocks: int, threads: int) -> float:
+def compare(subject: Subject, pack: RunnerPack, bare: Path, blocks: int, threads: int) -> float:
     """Return the median ratio of the runner's median to the bare loop's, over ABBA blocks."""
     logs = []
     for block in range(blocks):
@@ -82,7 +83,7 @@ def compare(subject: Subject, pack: RuntimePack, bare: Path, blocks: int, thread
     return math.exp(statistics.median(logs))
 
 
-def run_runner(subject: Subject, pack: RuntimePack, threads: int) -> float:
+def run_runner(subject: Subject, pack: RunnerPack, threads: int) -> float:
     """Launch the runner; return the median of its steady samples in nanoseconds."""
 
     def exactly(iterations: int) -> Loop:

@@ -32,7 +32,7 @@ class ExportError(HarnessError):
     """A model could not become an artifact."""
 
 
-class RuntimePackError(HarnessError):
+class RunnerPackError(HarnessError):
     """A native runner could not be built, fetched or verified."""
 
 

@@ -1,4 +1,4 @@
-// Input tensors: read from a file, or made from a seed. harness/inputs.py makes the same ones.
+// Input tensors: read from a file, or made from a seed. tests/fakes/inputs.py makes the same ones.
 #pragma once
 
 #include <cstdint>

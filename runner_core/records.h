@@ -1,5 +1,5 @@
 // The writer of the result: JSON Lines, whole or not at all. docs/record-format.md describes them.
-// The host reads them in harness/records.py; tests/golden/ binds both sides.
+// The host reads them in harness/schema/record.py; tests/golden/ binds both sides.
 #pragma once
 
 #include <atomic>

@@ -53,7 +53,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start one real browser for all tests of a module."""
-    from tests.browser import start_browser  # here, for most tests need none
+    from tests.report.browser import start_browser  # here, for most tests need none
 
     require_tool("chromium")
     with start_browser() as browser:

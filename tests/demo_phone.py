@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from harness.ledger import read_sweep
-from tests.phones import SMALL, own_adb_server, plugged_in
-from tests.virtual_phone import AdbServer
+from harness.results.folder import read_sweep
+from tests.fakes.phones import SMALL, own_adb_server, plugged_in
+from tests.virtual_android import AdbServer
 
 
 @dataclass(frozen=True)

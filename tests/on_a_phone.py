@@ -15,12 +15,12 @@ from pathlib import Path
 import adbutils
 import pytest
 
-from harness.devices import find_devices
-from harness.devices.adb import Adb
-from harness.devices.android import Timing, discover
+from harness.devices.android.adb import Adb
+from harness.devices.android.device import Timing, discover
+from harness.devices.registry import find_devices
 from harness.errors import DeviceNotFound, HarnessError
 
-_CONTRACT = Path(__file__).with_name("device_contract.py")
+_CONTRACT = Path(__file__).with_name("contract") / "test_device.py"
 
 
 class _Failures:

@@ -7,7 +7,7 @@ set -u
 table="
 c++ g++ the native runner cannot be built
 chromium chromium reports are not opened in tests
-aarch64-linux-gnu-g++ g++-aarch64-linux-gnu no runtime pack is built for phones (arm64-v8a)
+aarch64-linux-gnu-g++ g++-aarch64-linux-gnu no runner pack is built for phones (arm64-v8a)
 qemu-aarch64-static qemu-user-static arm64 programs are not run in tests
 adb adb no phone is reached, nor a virtual one
 bwrap bubblewrap no virtual phone runs in tests

@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.job import Job, Pass, Probe
-from harness.ledger import Conditions, DeviceInfo
-from harness.plan import DeviceSettings
-from harness.power import PowerSource, Recorder
-from harness.runtimes import RuntimePack
-from harness.stop import Stop
+from harness.cancellation import Cancellation
+from harness.runners.pack import RunnerPack
+from harness.schema.device import Conditions, DeviceInfo
+from harness.schema.job import Job, Pass, Probe
+from harness.schema.plan import DeviceSettings
+from harness.schema.power import PowerSource
+from harness.schema.record import Trace
 
 
 class JobExit(BaseModel):
@@ -102,16 +103,16 @@ class Device(Protocol):
     def stage(self, path: Path, sha256: str) -> str:
         """Bring a file to the device, unless a file of that hash is there; return its path."""
 
-    def install(self, pack: RuntimePack) -> None:
-        """Bring a runtime pack to the device, unless it is there."""
+    def install(self, pack: RunnerPack) -> None:
+        """Bring a runner pack to the device, unless it is there."""
 
-    def start(self, job: Job, pack: RuntimePack) -> None:
+    def start(self, job: Job, pack: RunnerPack) -> None:
         """Start a job detached. Its name, `job.launch`, must be new to the device."""
 
     def poll(self, launch: str) -> JobStatus:
         """Tell where a job stands, also one that an earlier host started."""
 
-    def wait(self, launch: str, seconds: float, stop: Stop) -> JobStatus:
+    def wait(self, launch: str, seconds: float, cancellation: Cancellation) -> JobStatus:
         """Wait until a job no longer runs, at most `seconds`; return where it stands then.
 
         When `stop` is set it returns at once, or raises Stopped.
@@ -137,3 +138,51 @@ class Device(Protocol):
 
     def clean(self) -> int:
         """Remove everything of ours from the device, jobs that run too; return the bytes it held."""
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What a phone with a queue of jobs shows: how many are left, and whether a charger feeds it."""
+
+    left: int
+    charging: bool
+
+
+class Recorder(Protocol):
+    """Records power beside a launch: rails by the phone's own tracing, or an external meter."""
+
+    def start(self) -> None:
+        """Begin to record. Raises DeviceError or MeterError."""
+
+    def stop(self) -> tuple[Trace, ...]:
+        """End, and return what was recorded, in the device's CLOCK_MONOTONIC nanoseconds."""
+
+
+class Phone(Protocol):
+    """What a device on a battery can do beyond `Device`, so that charging can be kept from it."""
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the phone is."""
+
+    def apply(self, settings: DeviceSettings) -> None:
+        """Change settings."""
+
+    def read_current(self, source: PowerSource) -> float | None:
+        """Read the gauge's raw current now."""
+
+    def enqueue(
+        self, jobs: Sequence[tuple[Job, RunnerPack]], patience_seconds: int, rest_seconds: int
+    ) -> None:
+        """Leave jobs with it that it starts by itself while it runs on its battery."""
+
+    def look_at_queue(self) -> QueueView | None:
+        """Tell how the queue stands; None if the phone is away."""
+
+    def cancel_queue(self) -> None:
+        """Forget the jobs that have not begun."""
+
+
+@runtime_checkable
+class BatteryDevice(Device, Phone, Protocol):
+    """A device with a battery whose charging can be kept off."""

@@ -1,7 +1,7 @@
 """What a device tells about its fitness to be measured, and the parts that devices share.
 
 None means everywhere: this device does not tell. Not here: what of it is a reason to worry
-(`harness/doctor.py`).
+(`harness/doctor/examine.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.ledger import Conditions
+from harness.schema.device import Conditions
 
 # Linux counts processor time in these on every architecture that phones have (USER_HZ).
 _TICKS_PER_SECOND = 100
@@ -58,7 +58,7 @@ class Health:
     userdebug or eng.
     """
 
-    kind: str
+    is_phone: bool
     conditions: Conditions
     holder: str | None = None
     virtual_signs: str | None = None

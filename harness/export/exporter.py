@@ -18,14 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ExportError, PlanError
-from harness.export import process, store
-from harness.export.artifact import (
-    ARTIFACT_FORMAT_VERSION,
-    Artifact,
-    ExportedModel,
-    Manifest,
-)
-from harness.export.recipes import parse_recipe
+from harness.export import cache as store
+from harness.export import worker_process
 from harness.export.results import (
     ModelRecord,
     Outcome,
@@ -41,7 +35,9 @@ from harness.export.results import (
     read_outputs,
     write_reference,
 )
-from harness.plan import Model, Plan, Variant, is_callable_name
+from harness.export_worker.recipes import parse_recipe
+from harness.schema.artifact import ARTIFACT_FORMAT_VERSION, Artifact, ExportedModel, Manifest
+from harness.schema.plan import Model, Plan, Variant, is_callable_name
 
 
 def export_models(
@@ -154,7 +150,7 @@ def _model_key(setting: Setting, model: Model) -> str:
     """Return the hash of all that is asked of a model, apart from the files that it turns out to read."""
     return _hash(
         ARTIFACT_FORMAT_VERSION,
-        [path.read_text() for path in sorted(process.WORKER.parent.glob("*.py"))],
+        [path.read_text() for path in sorted(worker_process.WORKER.parent.glob("*.py"))],
         str(setting.root),
         _interpreter_identity(setting.python),
         model.model_dump(mode="json", include={"source", "inputs", "calibration", "evaluation"}),
@@ -283,16 +279,16 @@ def _describe_variant(variant: Variant) -> dict[str, Any]:
 
 def _run(
     setting: Setting, model: Model, python: str, request: dict[str, Any], folder: Path
-) -> process.WorkerRun:
+) -> worker_process.WorkerRun:
     """Run a worker. Raises ExportError if the model itself failed, or killed the worker."""
 
-    def on_answer(answer: process.Answer) -> None:
+    def on_answer(answer: worker_process.Answer) -> None:
         if answer["type"] == "variant" and answer["status"] in ("failed", "skipped"):
             setting.progress(f"{answer['variant']}: {answer['status']}: {answer['reason']}")
         elif answer["type"] == "start":
             setting.progress(f"{answer['variant']}: exporting")
 
-    run = process.run_worker(
+    run = worker_process.run_worker(
         python,
         request,
         folder,
@@ -312,7 +308,7 @@ def _run(
 
 
 def _take_model(
-    setting: Setting, key: str, run: process.WorkerRun, outcome: Outcome, folder: Path
+    setting: Setting, key: str, run: worker_process.WorkerRun, outcome: Outcome, folder: Path
 ) -> None:
     """Keep the check inputs and the reference outputs, and note what the model depended on."""
     checks, model = run.first("checks"), run.first("model")
@@ -341,7 +337,7 @@ def _take_model(
 def _take_variants(
     setting: Setting,
     key: str,
-    run: process.WorkerRun,
+    run: worker_process.WorkerRun,
     variants: dict[str, Variant],
     outcome: Outcome,
 ) -> None:
@@ -367,7 +363,7 @@ def _finish_staged(
     setting: Setting,
     model: Model,
     key: str,
-    run: process.WorkerRun,
+    run: worker_process.WorkerRun,
     variants: dict[str, Variant],
     outcome: Outcome,
 ) -> None:
@@ -408,7 +404,7 @@ def _finish_staged(
         staged = {id: a for id, a in staged.items() if id not in done and id != stuck}
 
 
-def _stuck_variant(run: process.WorkerRun) -> str | None:
+def _stuck_variant(run: worker_process.WorkerRun) -> str | None:
     """Return the variant during which the worker died, if it died."""
     if not run.ended:
         return None
@@ -447,7 +443,7 @@ def _ready_artifact(
     model: Model,
     sha256: str,
     seen: dict[str, Any],
-    run: process.WorkerRun,
+    run: worker_process.WorkerRun,
     trouble: str,
 ) -> Artifact:
     if variant.recipe != "fp32" or variant.container != seen["container"]:

@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import WrongOutput
-from harness.export import process, store
-from harness.export.artifact import (
-    Accuracy,
-    Artifact,
-    CheckTensor,
-    ExportedModel,
-    Manifest,
-)
-from harness.export.recipes import min_sqnr_db
-from harness.plan import Model, Plan, Variant
+from harness.export import cache as store
+from harness.export import worker_process
+from harness.export_worker.recipes import min_sqnr_db
+from harness.schema.artifact import Accuracy, Artifact, CheckTensor, ExportedModel, Manifest
+from harness.schema.plan import Model, Plan, Variant
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -99,7 +94,7 @@ def no_artifact(
     return Artifact(**describe_artifact(variant), status=status, reason=reason, advice=advice)
 
 
-def crash_artifact(variant: Variant, run: process.WorkerRun) -> Artifact:
+def crash_artifact(variant: Variant, run: worker_process.WorkerRun) -> Artifact:
     """Return what stands for a variant whose worker died over it."""
     return no_artifact(
         variant,
@@ -122,10 +117,10 @@ def floor_db(recipe: str, quantized: bool) -> float | None:
 
 
 def make_artifact(
-    setting: Setting, variant: Variant, answer: process.Answer, record: ModelRecord
+    setting: Setting, variant: Variant, answer: worker_process.Answer, record: ModelRecord
 ) -> Artifact:
     """Turn a worker's answer about one variant into an artifact, its file kept and compared."""
-    from harness.export.fidelity import compare
+    from harness.analysis.fidelity import compare
 
     if answer["status"] != "ok":
         return no_artifact(variant, answer["reason"], answer["advice"], answer["status"])
@@ -184,7 +179,7 @@ def assemble(setting: Setting, model: Model, outcome: Outcome, exported: set[str
 
 def _judge(setting: Setting, variant: Variant, found: VariantRecord, cached: bool) -> Artifact:
     """Return the artifact under this plan's names; one whose outputs are wrong is a failure."""
-    from harness.export.fidelity import is_good_enough
+    from harness.analysis.fidelity import is_good_enough
 
     artifact, floor = found.artifact, setting.plan.measure.min_sqnr_db
     changes: dict[str, Any] = {"variant": variant.id, "model": variant.model, "cached": cached}

@@ -1,4 +1,4 @@
-"""Sweeps -> one self-contained HTML file. Not here: measuring, and tables (`harness.tables`)."""
+"""Sweeps -> one self-contained HTML file. Not here: measuring, and tables (`harness.report.tables`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.analysis.cases import SweepSummary
 from harness.errors import SweepError
-from harness.ledger import read_sweep, write_whole
-from harness.report.cases import SweepSummary
+from harness.results.folder import read_sweep
+from harness.storage.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def render(folders: Sequence[Path], output: Path) -> ReportSummary:
         raise SweepError(
             f"a report is of one sweep; {len(folders)} were given", "Render one folder at a time."
         )
-    from harness.report.summary import summarise
+    from harness.analysis.summary import summarise
 
     return render_summary(summarise(read_sweep(folders[0])), output)
 

@@ -19,14 +19,15 @@ import tomli_w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import energies, numbers, plots
-from harness.report.cases import CaseSummary, DeviceSummary, SweepSummary
+from harness.analysis import case_energy, words
+from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary
+from harness.analysis.doubts import sampling_shares
+from harness.analysis.launches import Launch
+from harness.analysis.stats import Estimate, difference_is_shown
+from harness.report import plots
 from harness.report.definitions import DEFINITIONS, FLAG_WORDS
-from harness.report.findings import sampling_shares
-from harness.report.launches import Launch
 from harness.report.timeline import MOST_TIMELINES, draw_timelines
 from harness.report.verdict import judge
-from harness.stats import Estimate, difference_is_shown
 
 PAGE = Path(__file__).parent / "page"
 COLOURS = 8
@@ -86,25 +87,25 @@ def _environment(summary: SweepSummary) -> Environment:
         why_not=_why_not,
         why_missing=_why_missing,
         colour=_colours(summary),
-        dash=numbers.DASH,
+        dash=words.DASH,
     )
     environment.filters.update(
-        milliseconds=numbers.milliseconds,
-        megabytes=numbers.megabytes,
-        seconds=numbers.seconds,
-        significant=numbers.significant,
-        percent=numbers.percent,
-        plural=numbers.plural,
-        shortly=numbers.count,
-        bounds=numbers.bounds,
-        speedup_words=numbers.speedup_words,
-        growth_words=numbers.growth_words,
-        ratio_words=energies.ratio_words,
-        shares_words=energies.shares_words,
+        milliseconds=words.milliseconds,
+        megabytes=words.megabytes,
+        seconds=words.seconds,
+        significant=words.significant,
+        percent=words.percent,
+        plural=words.plural,
+        shortly=words.count,
+        bounds=words.bounds,
+        speedup_words=words.speedup_words,
+        growth_words=words.growth_words,
+        ratio_words=case_energy.ratio_words,
+        shares_words=case_energy.shares_words,
         ratio_colour=_ratio_colour,
-        fidelity_words=numbers.fidelity_words,
-        fidelity_order=numbers.fidelity_order,
-        moment=numbers.moment,
+        fidelity_words=words.fidelity_words,
+        fidelity_order=words.fidelity_order,
+        moment=words.moment,
         shorten=_shorten,
     )
     return environment
@@ -157,7 +158,7 @@ def _conditions_of(device: DeviceSummary) -> list[tuple[str, str]]:
 
     def add(name: str, values: list[float], unit: str) -> None:
         if values:
-            low, high = numbers.significant(min(values)), numbers.significant(max(values))
+            low, high = words.significant(min(values)), words.significant(max(values))
             rows.append((name, f"{low} {unit}" if low == high else f"{low} to {high} {unit}"))
 
     add("Temperature", [c.temperature_celsius for c in told if c.temperature_celsius], "°C")
@@ -180,7 +181,7 @@ def _conditions_of(device: DeviceSummary) -> list[tuple[str, str]]:
 def _power_sources_of(device: DeviceSummary) -> list[str]:
     """Name each source of power that was used on this device."""
     used = [one.power for one in device.launches if one.power is not None]
-    return list(dict.fromkeys(map(energies.describe_source, used)))
+    return list(dict.fromkeys(map(case_energy.describe_source, used)))
 
 
 def _efforts_of(device: DeviceSummary) -> list[tuple[str, str]]:
@@ -188,8 +189,8 @@ def _efforts_of(device: DeviceSummary) -> list[tuple[str, str]]:
     rows = []
     cooled = [one.cooled_seconds for one in device.launches if one.cooled_seconds]
     if cooled:
-        waits = numbers.plural(len(cooled), "launch", "launches")
-        rows.append(("Cooled down", f"{numbers.significant(sum(cooled))} s in all, before {waits}"))
+        waits = words.plural(len(cooled), "launch", "launches")
+        rows.append(("Cooled down", f"{words.significant(sum(cooled))} s in all, before {waits}"))
     shares = sampling_shares(device)
     if shares:
         told = ", ".join(f"{name} pass {100 * share:.2g}%" for name, share in shares.items())
@@ -198,7 +199,7 @@ def _efforts_of(device: DeviceSummary) -> list[tuple[str, str]]:
 
 
 def _energy_unit(cases: list[CaseSummary]) -> tuple[str, float]:
-    return energies.joule_unit([one.energy.joules.median for one in cases if one.energy])
+    return case_energy.joule_unit([one.energy.joules.median for one in cases if one.energy])
 
 
 def _ran_pass(device: DeviceSummary, measured_pass: str) -> bool:

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.energy import Energy
-from harness.report.cases import CaseSummary, DeviceSummary
-from harness.report.energies import joule_unit, source_key
-from harness.report.findings import relative_latency
-from harness.report.launches import Launch
-from harness.report.numbers import bounds, megabytes, milliseconds, percent, significant
+from harness.analysis.case_energy import joule_unit, source_key
+from harness.analysis.cases import CaseSummary, DeviceSummary
+from harness.analysis.doubts import relative_latency
+from harness.analysis.energy import Energy
+from harness.analysis.launches import Launch
+from harness.analysis.words import bounds, megabytes, milliseconds, percent, significant
 
 WIDTH = 1000
 LANE_HEIGHT = 34
@@ -474,13 +474,13 @@ def _bubble(
     across: Scale,
     up: Scale,
     height: tuple[float, float, float],
-    beside: Sequence[CaseSummary],
+    sidecar: Sequence[CaseSummary],
 ) -> Bubble:
     """Place a case; `height` is low, middle and high, and areas are file sizes, relative to `beside`."""
     latency = case.latency_ns
     assert latency is not None
     left, top, wide, tall = FRAME
-    largest = max((one.size_bytes or 0 for one in beside), default=0) or 1
+    largest = max((one.size_bytes or 0 for one in sidecar), default=0) or 1
     bottom, middle, upper = (top + tall * (1 - up.place(value)) for value in height)
     return Bubble(
         case=case,

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.energy import Energy
+from harness.analysis.cases import CaseSummary, SweepSummary
+from harness.analysis.energy import Energy
+from harness.analysis.launches import Launch, read_checked, read_recorded_sidecar
+from harness.analysis.power import EnergyTrouble, read_power
 from harness.errors import BadRecord
-from harness.power_readings import EnergyTrouble, read_power
-from harness.records import LaunchRecord, Phase, Trace
-from harness.report.cases import CaseSummary, SweepSummary
-from harness.report.launches import Launch, read_checked, read_recorded_beside
 from harness.report.plots import WIDTH, Scale, Tick
+from harness.schema.record import LaunchRecord, Phase, Trace
 
 MOST_TIMELINES = 40
 MOST_POINTS = 200
@@ -120,14 +120,14 @@ def _distance(case: CaseSummary, launch: Launch) -> float:
 def _read_timeline(folder: Path, case: CaseSummary, launch: Launch) -> Timeline | None:
     try:
         record = read_checked(folder, launch.file)
-        beside = read_recorded_beside(folder, launch.beside_file)
+        sidecar = read_recorded_sidecar(folder, launch.sidecar_file)
     except BadRecord:  # it was whole a moment ago: the case's numbers stand, its picture does not
         return None
-    return draw_timeline(case, launch, record, beside)
+    return draw_timeline(case, launch, record, sidecar)
 
 
 def draw_timeline(
-    case: CaseSummary, launch: Launch, record: LaunchRecord, beside: Sequence[Trace]
+    case: CaseSummary, launch: Launch, record: LaunchRecord, sidecar: Sequence[Trace]
 ) -> Timeline:
     """Lay out what was recorded in and beside one launch."""
     begin_ns = record.header.main_ns
@@ -136,8 +136,8 @@ def draw_timeline(
     panels = (
         _latency(axis, record),
         _memory(axis, record),
-        _power(axis, launch, record, beside),
-        _temperatures(axis, [*record.traces, *beside]),
+        _power(axis, launch, record, sidecar),
+        _temperatures(axis, [*record.traces, *sidecar]),
         _clocks(axis, record),
     )
     return Timeline(
@@ -221,11 +221,11 @@ def _memory(axis: _Axis, record: LaunchRecord) -> Panel | None:
 
 
 def _power(
-    axis: _Axis, launch: Launch, record: LaunchRecord, beside: Sequence[Trace]
+    axis: _Axis, launch: Launch, record: LaunchRecord, sidecar: Sequence[Trace]
 ) -> Panel | None:
     if launch.power is None:
         return None
-    found = read_power(record, beside, launch.power)
+    found = read_power(record, sidecar, launch.power)
     energy = launch.numbers.energy if launch.numbers else None
     if isinstance(found, EnergyTrouble):
         return Panel("Power", "W", (), (), note=found.text)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.report.cases import CaseSummary, DeviceSummary
-from harness.report.energies import joule_unit
-from harness.report.numbers import (
+from harness.analysis.case_energy import joule_unit
+from harness.analysis.cases import CaseSummary, DeviceSummary
+from harness.analysis.stats import Estimate, difference_is_shown, paired_speedup
+from harness.analysis.words import (
     bounds,
     fidelity_words,
     milliseconds,
@@ -19,7 +20,6 @@ from harness.report.numbers import (
     significant,
     speedup_words,
 )
-from harness.stats import Estimate, difference_is_shown, paired_speedup
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def _qualities(best: CaseSummary, timed: list[CaseSummary]) -> list[str]:
         words.append(f"{how} {link} {baseline.label} with as many threads {interval}".rstrip())
     if best.accuracy is not None:
         other = baseline.accuracy if baseline and baseline is not best else None
-        beside = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
-        words.append(f"accuracy {percent(best.accuracy.top1)}{beside}")
+        sidecar = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
+        words.append(f"accuracy {percent(best.accuracy.top1)}{sidecar}")
     if best.energy is not None:
         unit, size = joule_unit([best.energy.joules.median])
         joules = f"{significant(best.energy.joules.median / size)} {unit}"

@@ -1,6 +1,6 @@
 // A load that is known exactly, in place of an engine: its "model" is a small JSON file that says
 // how much to compute, to allocate and to leak. It calibrates gauges, and shows that what is
-// measured is true. harness/synthetic_load.py writes such files.
+// measured is true. harness/runners/synthetic_load.py writes such files.
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>

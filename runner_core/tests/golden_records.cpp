@@ -1,5 +1,5 @@
 // Writes the golden files of the record format with the runner's own writer, and says what it makes
-// of a job file. tests/test_records.py compares them with tests/golden/, which the Python reader
+// of a job file. tests/schema/test_record.py compares them with tests/golden/, which the Python reader
 // is checked against.
 //
 //   golden_records JOB.json FOLDER     writes FOLDER/{ok,failed,refused,signal}.jsonl
