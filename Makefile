@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 CXX_FILES = $(shell git ls-files '*.cpp' '*.h' '*.cc')
 
-.PHONY: demo demo-phone campaign test-device test check lint setup system format schema clean
+.PHONY: demo demo-phone campaign test-device test check lint setup system format docs clean
 
 demo: setup
 	$(BIN)/phonebench run examples/quickstart.toml
@@ -39,6 +39,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.generated_docs --check
 	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
 
 format: setup
@@ -46,8 +47,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-schema: setup
+docs: setup
 	$(BIN)/phonebench plan --schema > docs/plan.schema.json
+	$(BIN)/python -m tools.generated_docs
 
 setup: $(VENV)/installed system
 

@@ -142,7 +142,7 @@ def _accepted_findings(summary: SweepSummary) -> Iterator[Finding]:
                 f"It was measured in spite of {plural(len(serious), 'serious finding')}",
                 "They were accepted with --accept; `phonebench doctor` says what to do about them.",
                 where=device,
-                details=tuple(f"{one.key}: {one.found}" for one in serious),
+                details=tuple(f"{one.key}: {one.text}" for one in serious),
             )
 
 

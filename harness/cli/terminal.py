@@ -78,7 +78,7 @@ def examination_table(findings: Mapping[str, Sequence[DeviceFinding]]) -> Render
     for device, found in findings.items():
         table = _table("", "finding", "what was found, and what to do", title=device)
         for finding in found:
-            text = Text(finding.found)
+            text = Text(finding.text)
             if finding.advice:
                 text.append(f"\n{finding.advice}", style="dim")
             table.add_row(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.schema.device import Conditions
+from harness.schema.device import LOCAL, Conditions
 
 # Linux counts processor time in these on every architecture that phones have (USER_HZ).
 _TICKS_PER_SECOND = 100
@@ -58,7 +58,7 @@ class Health:
     userdebug or eng.
     """
 
-    is_phone: bool
+    kind: str
     conditions: Conditions
     holder: str | None = None
     virtual_signs: str | None = None
@@ -75,6 +75,11 @@ class Health:
     selinux: str | None = None
     link: Link | None = None
     compiler: str | None = None
+
+    @property
+    def is_phone(self) -> bool:
+        """Whether it is a phone's state; else this computer's."""
+        return self.kind != LOCAL
 
 
 @dataclass(frozen=True)

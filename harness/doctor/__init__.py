@@ -1,0 +1,1 @@
+"""Is a device fit to be measured? Asked before every run."""

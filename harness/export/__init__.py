@@ -1,0 +1,1 @@
+"""Model and recipe become an artifact, on the host's side."""

@@ -1,0 +1,1 @@
+"""A plan on devices becomes launches in a sweep folder."""

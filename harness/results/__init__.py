@@ -1,0 +1,1 @@
+"""The sweep folder: reading it, and adding to it."""

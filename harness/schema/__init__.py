@@ -1,0 +1,1 @@
+"""The shape of every file, without behaviour: plan, job, record, artifact, device, sweep."""

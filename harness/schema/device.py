@@ -68,5 +68,5 @@ class DeviceFinding(_Model):
 
     key: str
     level: Level
-    found: str
+    text: str
     advice: str = ""

@@ -25,7 +25,6 @@ from harness.cancellation import Cancellation
 from harness.devices.base import Device, JobStatus
 from harness.errors import DeviceError, NotSupported, Stopped
 from harness.runners.pack import RunnerPack
-from harness.schema.device import LOCAL
 from harness.schema.job import Pass
 from harness.schema.plan import DeviceSettings
 from tests.fakes.benches import BENCHES, WANTED, Bench
@@ -286,7 +285,7 @@ def test_health_and_power_sources_are_read_of_a_device_that_is_held(
     bench: Bench, device: Device
 ) -> None:
     health = bench.driver.read_health(bench.id, False)
-    assert health.is_phone == (bench.kind != LOCAL)
+    assert health.kind == bench.kind
     assert health.holder is None or "a test" in health.holder
     assert health.conditions.memory_available_bytes
     sources = bench.driver.read_power_sources(bench.id)

@@ -42,7 +42,7 @@ from tests.virtual_android import AdbServer, Battery, Fault, PhoneSpec, VirtualP
 from tests.virtual_android.image import missing_tools
 
 GOOD = Health(
-    is_phone=True,
+    kind="android",
     conditions=Conditions(
         unix=0.0,
         temperature_celsius=27.0,
@@ -65,7 +65,7 @@ GOOD = Health(
     selinux="Enforcing",
     link=Link("usb", 41, 41, 35e6, 30e6),
 )
-NOTHING_KNOWN = Health(is_phone=True, conditions=Conditions(unix=0.0))
+NOTHING_KNOWN = Health(kind="android", conditions=Conditions(unix=0.0))
 
 
 def of(health: Health, key: str) -> DeviceFinding:
@@ -125,14 +125,14 @@ def test_each_trouble_has_its_level_its_number_and_a_way_out(
     health: Health, key: str, level: str, says: str
 ) -> None:
     finding = of(health, key)
-    assert (finding.level, says in finding.found) == (level, True), finding
+    assert (finding.level, says in finding.text) == (level, True), finding
     assert bool(finding.advice) == (level != "ok")
 
 
 def test_what_a_phone_does_not_tell_is_a_finding_and_never_stands_in_the_way() -> None:
     findings = doctor.judge(NOTHING_KNOWN)
     assert {finding.level for finding in findings} == {"warning"}
-    assert all("cannot be read" in finding.found and finding.advice for finding in findings)
+    assert all("cannot be read" in finding.text and finding.advice for finding in findings)
 
 
 def test_the_gravest_comes_first() -> None:
@@ -142,7 +142,7 @@ def test_the_gravest_comes_first() -> None:
 
 def test_a_busy_hot_virtual_computer_without_a_compiler_is_still_measured() -> None:
     health = Health(
-        is_phone=False,
+        kind="local",
         conditions=Conditions(unix=0.0, temperature_celsius=99.0),
         holder="",
         virtual_signs="/.dockerenv is there",
@@ -226,7 +226,7 @@ def test_an_answer_without_anything_in_it_leaves_everything_unknown() -> None:
 
 def test_this_computer_is_examined_without_being_changed(own_cache: Path) -> None:
     health = local_health.read_health("local", measure_link=True)
-    assert (health.is_phone, health.holder) == (False, "")
+    assert (health.kind, health.holder) == ("local", "")
     assert health.load is not None
     assert health.free_bytes
     assert not own_cache.exists()
@@ -297,7 +297,7 @@ def test_a_healthy_phone_is_fit_every_question_is_answered_and_nothing_is_left_o
     health = android_health.read_health(handset.serial, measure_link=True)
     findings = doctor.judge(health)
     assert not [finding for finding in findings if finding.level == "serious"]
-    assert not [finding for finding in findings if "cannot be read" in finding.found]
+    assert not [finding for finding in findings if "cannot be read" in finding.text]
     assert health.link is not None
     assert health.link.push_bytes_per_second
     assert health.link.pull_bytes_per_second
@@ -321,7 +321,7 @@ def test_what_a_phone_is_shows(
     adb: AdbServer, changes: dict[str, object], key: str, level: str, says: str
 ) -> None:
     finding = examine_new_phone(adb, replace(PHONE, **changes), key)  # type: ignore[arg-type]
-    assert (finding.level, says in finding.found) == (level, True), finding
+    assert (finding.level, says in finding.text) == (level, True), finding
 
 
 @pytest.mark.slow
@@ -333,11 +333,11 @@ def test_heat_a_full_disk_and_a_lost_core_show(adb: AdbServer) -> None:
         phone.faults.add(Fault("heat", celsius=20.0))
         phone.faults.add(Fault("disk_full", free_bytes=50_000_000))
         phone.faults.add(Fault("core_offline", core=1))
-        assert "°C" in await_level(phone, "temperature", "serious").found
-        assert "thermal status" in await_level(phone, "throttling", "serious").found
-        assert "50 MB" in await_level(phone, "space-low", "serious").found
-        assert await_level(phone, "cores-offline", "warning").found == "cores offline: 1"
-        assert await_level(phone, "clocks-held", "warning").found.startswith("a core is held at")
+        assert "°C" in await_level(phone, "temperature", "serious").text
+        assert "thermal status" in await_level(phone, "throttling", "serious").text
+        assert "50 MB" in await_level(phone, "space-low", "serious").text
+        assert await_level(phone, "cores-offline", "warning").text == "cores offline: 1"
+        assert await_level(phone, "clocks-held", "warning").text.startswith("a core is held at")
 
 
 @pytest.mark.slow
@@ -347,7 +347,7 @@ def test_a_full_phone_is_examined_all_the_same(adb: AdbServer) -> None:
         phone.faults.add(Fault("disk_full", free_bytes=0))
         await_level(phone, "space-low", "serious")
         health = android_health.read_health(phone.serial, measure_link=True)
-        assert "speed not measured" in of(health, "link").found
+        assert "speed not measured" in of(health, "link").text
 
 
 @pytest.mark.slow
@@ -361,7 +361,7 @@ def test_what_keeps_a_phone_busy_is_named(adb: AdbServer) -> None:
                 if time.monotonic() > deadline:
                     break
             spinning.kill()
-    assert "busy: sh " in finding.found
+    assert "busy: sh " in finding.text
 
 
 @pytest.mark.slow
@@ -491,7 +491,7 @@ def test_a_phone_in_use_is_neither_run_nor_cleaned_and_then_only_what_is_ours_go
     adb.run("-s", serial, "shell", "echo theirs > /data/local/tmp/theirs", check=True)
     with closing(AndroidPhone(serial, "sweep one")):
         finding = examined(handset, "in-use")
-        assert (finding.level, "sweep one" in finding.found) == ("serious", True)
+        assert (finding.level, "sweep one" in finding.text) == ("serious", True)
         (tmp_path / "my_models.py").touch()
         run = ("run", "my_models:net", "--shape", "1x3", "--device", serial)
         assert "in-use" in phonebench(*run, cwd=tmp_path, code=2).stderr
@@ -515,7 +515,7 @@ def test_a_later_examination_adds_what_is_graver_and_loses_nothing(tmp_path: Pat
     folder = make_scene(tmp_path, [device_info()]).folder
 
     def finding(key: str, level: str) -> DeviceFinding:
-        return DeviceFinding(key=key, level=level, found=level)
+        return DeviceFinding(key=key, level=level, text=level)
 
     note_examination(folder, ["busy"], {"fake": (finding("busy", "serious"),)})
     later = (finding("busy", "ok"), finding("space-low", "serious"))

@@ -185,14 +185,14 @@ def test_a_source_that_the_plan_names_and_the_device_lacks_is_refused_by_name() 
     )
     finding = judge_energy((of_kind("rapl"),), plan("meter"))
     assert finding.level == "serious"
-    assert 'measure.energy_source = "meter", and what it has is: rapl' in finding.found
+    assert 'measure.energy_source = "meter", and what it has is: rapl' in finding.text
     assert 'measure.energy_source = "best"' in finding.advice
 
 
 def test_a_run_that_wants_energy_where_nothing_measures_it_is_refused_before_it_begins() -> None:
     finding = judge_energy((of_kind("rails", "none"), gauge(None, refusal="raw")), plan())
     assert (finding.key, finding.level) == ("energy", "serious")
-    assert "the rails: none; gauge: raw" in finding.found
+    assert "the rails: none; gauge: raw" in finding.text
     with pytest.raises(DeviceUnfit, match="--accept energy"):
         refuse_unfit({"phone": (finding,)}, ())
     refuse_unfit({"phone": (finding,)}, ("energy",))
@@ -201,7 +201,7 @@ def test_a_run_that_wants_energy_where_nothing_measures_it_is_refused_before_it_
 
 def test_without_a_plan_the_source_is_told_and_nothing_of_it_is_serious() -> None:
     ready = judge_energy((of_kind("rails", "none"), gauge(), of_kind("meter")))
-    assert (ready.level, ready.found) == ("ok", "energy comes from: gauge")
+    assert (ready.level, ready.text) == ("ok", "energy comes from: gauge")
     raw = judge_energy((gauge(None, refusal="raw", advice="calibrate it"), of_kind("meter")))
     assert (raw.level, raw.advice) == ("warning", "calibrate it")
     slow = gauge(CALIBRATION.model_copy(update={"refresh_seconds": 10.0}))

@@ -74,7 +74,7 @@ def parse_health(answer: str, unix: float, holder: str | None, link: Link | None
     battery = found.get("battery", "")
     awake = re.search(r"mWakefulness=(\w+)", found.get("power", ""))
     return Health(
-        is_phone=True,
+        kind="android",
         conditions=facts.parse_conditions(answer, unix),
         holder=holder,
         virtual_signs=find_virtual_signs(properties),

@@ -25,7 +25,7 @@ def read_health(device: str, measure_link: bool) -> Health:  # noqa: ARG001 - on
     caps = [f"{_text(c / 'scaling_max_freq')} {_text(c / 'cpuinfo_max_freq')}" for c in cores]
     governors = {_text(core / "scaling_governor") for core in cores} - {""}
     return Health(
-        is_phone=False,
+        kind="local",
         conditions=read_conditions(),
         holder=_find_holder(),
         virtual_signs=find_virtual_signs(_text(Path("/proc/cpuinfo")), _containers()),

@@ -1,0 +1,108 @@
+"""The parts of the docs that the code itself tells: rooms, who knows whom, what the doctor asks.
+
+    python -m tools.generated_docs           write them anew
+    python -m tools.generated_docs --check   exit code 1 if a page is not as the code is
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. A new part is a function and a line
+in `PARTS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grimp
+
+from harness.doctor.checks import COMMON, Check
+from harness.doctor.checks_android import ANDROID
+from harness.doctor.checks_computer import COMPUTER
+from harness.doctor.checks_phone import PHONE
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+_PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _rooms() -> list[str]:
+    folders = (path.parent for path in (REPOSITORY / "harness").glob("*/__init__.py"))
+    return sorted(folder.name for folder in folders)
+
+
+def _imports_of_rooms() -> dict[str, set[str]]:
+    """Return which rooms each room imports, deferred imports and those for types counted."""
+    graph = grimp.build_graph("harness", cache_dir=None)
+    rooms = _rooms()
+    return {
+        room: {
+            other
+            for other in rooms
+            if other != room
+            and graph.find_shortest_chain(f"harness.{room}", f"harness.{other}", as_packages=True)
+        }
+        for room in rooms
+    }
+
+
+def house() -> str:
+    """Draw the rooms: an arrow where one imports another, left out where a longer way says it."""
+    reach = _imports_of_rooms()
+    lines = ["```mermaid", "flowchart TD"]
+    for room in sorted(reach, key=lambda room: (-len(reach[room]), room)):
+        between = {far for near in reach[room] for far in reach[near]}
+        lines += [f"    {room} --> {other}" for other in sorted(reach[room] - between)]
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def rooms() -> str:
+    """List the rooms with their first sentences, those that import most first."""
+    reach = _imports_of_rooms()
+    lines = ["| room | what it is |", "| --- | --- |"]
+    for room in sorted(reach, key=lambda room: (-len(reach[room]), room)):
+        tree = ast.parse((REPOSITORY / "harness" / room / "__init__.py").read_text())
+        first = (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
+        lines.append(f"| `{room}/` | {first.split('. Not here')[0].rstrip('.')} |")
+    return "\n".join(lines) + "\n"
+
+
+def checks() -> str:
+    """List what the doctor asks."""
+    asked = {"every device": COMMON, "phones": PHONE, "Android": ANDROID, "this computer": COMPUTER}
+    lines = ["| key | of | serious | warning | why |", "| --- | --- | --- | --- | --- |"]
+    lines += [_check_row(check, of) for of, found in asked.items() for check in found]
+    return "\n".join(lines) + "\n"
+
+
+def _check_row(check: Check, of: str) -> str:
+    return f"| `{check.key}` | {of} | {check.serious} | {check.warning} | {check.why} |"
+
+
+PARTS: dict[str, Callable[[], str]] = {"house": house, "rooms": rooms, "checks": checks}
+
+
+def fill(text: str) -> str:
+    """Return a page with its generated parts as the code tells them now."""
+    return _PART.sub(lambda m: m.group(1) + PARTS[m.group(2)]() + m.group(3), text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which are not as they should be."""
+    stale = [page for page in PAGES if page.exists() and fill(page.read_text()) != page.read_text()]
+    if "--check" in arguments:
+        for page in stale:
+            print(f"{page.relative_to(REPOSITORY)} is stale: run make docs", file=sys.stderr)
+        return 1 if stale else 0
+    for page in stale:
+        page.write_text(fill(page.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
