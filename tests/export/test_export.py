@@ -463,7 +463,7 @@ export_models(plan, root=Path({str(project)!r}), cache=Path({str(tmp_path / "cac
     while not (workers := children.read_text().split()):
         assert host.poll() is None
         time.sleep(0.02)
-    while b"start_worker" not in Path(f"/proc/{workers[0]}/cmdline").read_bytes():
+    while b"export_worker" not in Path(f"/proc/{workers[0]}/cmdline").read_bytes():
         time.sleep(0.02)
     time.sleep(1)  # it has asked the kernel by then
     host.kill()
