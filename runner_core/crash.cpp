@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "probes.h"
+#include "platform/clock.h"
 
 namespace phonebench {
 namespace {
@@ -49,18 +49,25 @@ void handle(int number) {
 void enter_phase(const char* name) { phase.store(name); }
 const char* current_phase() { return phase.load(); }
 
-void install_crash_handlers(RecordWriter& writer) {
+CrashHandlers::CrashHandlers(RecordWriter& writer) {
+  static_assert(sizeof(kFatal) / sizeof(kFatal[0]) == kSignals, "room for what was before");
   open_result.store(&writer);
   // A stack of its own: the usual one may be what overflowed.
   stack_t stack{};
   stack.ss_sp = handler_stack;
   stack.ss_size = sizeof(handler_stack);
-  sigaltstack(&stack, nullptr);
+  sigaltstack(&stack, &stack_before_);
   struct sigaction action{};
   action.sa_handler = handle;
   action.sa_flags = SA_ONSTACK | static_cast<int>(SA_RESETHAND);
   sigfillset(&action.sa_mask);
-  for (const NamedSignal& fatal : kFatal) sigaction(fatal.number, &action, nullptr);
+  for (size_t i = 0; i < kSignals; ++i) sigaction(kFatal[i].number, &action, &actions_before_[i]);
+}
+
+CrashHandlers::~CrashHandlers() {
+  disarm_crash_handlers();
+  for (size_t i = 0; i < kSignals; ++i) sigaction(kFatal[i].number, &actions_before_[i], nullptr);
+  sigaltstack(&stack_before_, nullptr);
 }
 
 void disarm_crash_handlers() { open_result.store(nullptr); }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "platform/clock.h"
+
 namespace phonebench {
 namespace {
 
@@ -18,6 +20,15 @@ void pause_for(double seconds) {
 bool is_done(const Loop& loop, int64_t iterations, double seconds) {
   if (iterations >= loop.max_iterations || seconds >= loop.max_seconds) return true;
   return iterations >= loop.min_iterations && seconds >= loop.min_seconds;
+}
+
+Counters difference(const Counters& after, const Counters& before) {
+  return {after.wall_ns - before.wall_ns,
+          after.cpu_ns - before.cpu_ns,
+          after.voluntary_switches - before.voluntary_switches,
+          after.involuntary_switches - before.involuntary_switches,
+          after.minor_faults - before.minor_faults,
+          after.major_faults - before.major_faults};
 }
 
 Json as_list(const int64_t* values, int64_t count) {
@@ -64,13 +75,7 @@ Json Samples::record(const char* phase, const Counters* counters) const {
   return record;
 }
 
-void stay_idle(double seconds) {
-  const int64_t end_ns = now_ns() + static_cast<int64_t>(seconds * 1e9);
-  const timespec end{static_cast<time_t>(end_ns / 1000000000),
-                     static_cast<long>(end_ns % 1000000000)};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr) == EINTR) {
-  }
-}
+void stay_idle(double seconds) { sleep_until(now_ns() + static_cast<int64_t>(seconds * 1e9)); }
 
 void time_inference(Engine& engine, Samples& samples) {
   engine.prepare();
@@ -96,7 +101,7 @@ Counters run_loop(Engine& engine, const Loop& loop, double delay_seconds, Sample
     time_inference(engine, samples);
     seconds = static_cast<double>(now_ns() - before.wall_ns) * 1e-9;
   }
-  return read_counters() - before;
+  return difference(read_counters(), before);
 }
 
 }  // namespace phonebench

@@ -7,7 +7,7 @@
 
 #include "engine.h"
 #include "job.h"
-#include "probes.h"
+#include "platform/process.h"
 
 namespace phonebench {
 

@@ -1,53 +1,11 @@
-// One probe, read once: a file or a command's output, and the numbers in it. When probes are read,
-// and where the values go, is the sampler's.
+// The numbers in what a probe read. How the text is read is the platform's (text_reader.h).
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstddef>
-#include <cstdint>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "job.h"
 
 namespace phonebench {
-
-// Longer text is read up to here.
-constexpr size_t kMostText = 65536;
-
-// What was read: text, or why there is none.
-struct Text {
-  std::string_view text;
-  const char* trouble = nullptr;  // good until the next reading
-  bool stopped = false;           // given up because the reader was asked to stop
-};
-
-// Reads the text of one probe again and again. What it needs is allocated at the beginning.
-class TextReader {
- public:
-  // `buffer` holds kMostText bytes, and may be shared by readers that take turns.
-  TextReader(const Probe& probe, pid_t runner, char* buffer);
-  ~TextReader();
-  TextReader(const TextReader&) = delete;
-  TextReader& operator=(const TextReader&) = delete;
-
-  // `stop` is a descriptor that becomes readable, or ends, when a command must be given up; or -1.
-  Text read(int stop);
-
- private:
-  Text read_file();
-  Text run_command(int stop);
-  Text system_trouble(int error);
-
-  std::string path_;
-  std::vector<std::string> words_;
-  std::vector<char*> arguments_;
-  char* buffer_;
-  int file_ = -1;
-  char trouble_[96] = "";
-};
 
 // The value of a channel in a probe's text; false if there is none, or it is not finite.
 bool find_value(std::string_view text, Reading reading, const Channel& channel, double& value);

@@ -1,25 +1,13 @@
 #include "sampler.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <new>
 
-#include "crash.h"
-#include "fault.h"
-#include "probes.h"
+#include "platform/clock.h"
+#include "platform/process.h"
+#include "readings.h"
 
 namespace phonebench {
 namespace {
@@ -27,37 +15,11 @@ namespace {
 constexpr uint32_t kMostPoints = 65536;
 constexpr uint32_t kMostMarks = 32;
 constexpr size_t kQuoted = 60;
-constexpr int64_t kPatienceNs = 2000000000;
 
 struct Point {
   int64_t time_ns;
   double value;
 };
-
-int64_t as_ns(const timeval& time) {
-  return int64_t{time.tv_sec} * 1000000000 + int64_t{time.tv_usec} * 1000;
-}
-
-int64_t cpu_ns(const rusage& usage) { return as_ns(usage.ru_utime) + as_ns(usage.ru_stime); }
-
-// Of the calling thread, and of the commands that have ended.
-int64_t spent_cpu_ns() {
-  timespec time;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  rusage commands;
-  getrusage(RUSAGE_CHILDREN, &commands);
-  return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec + cpu_ns(commands);
-}
-
-std::string cannot_start() {
-  return std::string("the sampler cannot start: ") + std::strerror(errno);
-}
-
-std::string describe_end(int status) {
-  return WIFSIGNALED(status)
-             ? "the sampler was ended by signal " + std::to_string(WTERMSIG(status))
-             : "the sampler ended with exit code " + std::to_string(WEXITSTATUS(status));
-}
 
 }  // namespace
 
@@ -95,27 +57,15 @@ struct Sampler::Cost {
   std::atomic<int64_t> cpu_ns;  // of readings at marks
 };
 
-// Memory that the runner shares with the process that reads. A page of it comes into being where it
-// is first written: what that process writes adds nothing to the memory of the runner.
+// The costs and the tracks, one after another in memory that the companions see.
 class Sampler::Room {
  public:
-  explicit Room(size_t bytes) : bytes_(bytes) {
-    start_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start_ == MAP_FAILED) {
-      throw Fault("internal", std::string("no memory for traces: ") + std::strerror(errno));
-    }
-    cost = new (start_) Cost{};
-    used_ = sizeof(Cost);
-  }
-  ~Room() { munmap(start_, bytes_); }
-  Room(const Room&) = delete;
-  Room& operator=(const Room&) = delete;
+  explicit Room(size_t bytes) : memory_(bytes) { cost = new (memory_.start()) Cost{}; }
 
   static size_t track_bytes(uint32_t capacity) { return sizeof(Track) + capacity * sizeof(Point); }
 
   Track* make_track(uint32_t capacity) {
-    auto* track = new (static_cast<char*>(start_) + used_) Track{};
+    auto* track = new (memory_.start() + used_) Track{};
     track->capacity = capacity;
     used_ += track_bytes(capacity);
     return track;
@@ -124,14 +74,13 @@ class Sampler::Room {
   Cost* cost;
 
  private:
-  void* start_;
-  size_t bytes_;
-  size_t used_;
+  SharedMemory memory_;
+  size_t used_ = sizeof(Cost);
 };
 
 // One probe with its channels' tracks. `period_ns` 0: it is read at marks.
 struct Sampler::Series {
-  Series(const Probe& probe, char* buffer) : probe(probe), reader(probe, getpid(), buffer) {}
+  Series(const Probe& probe, char* buffer) : probe(probe), reader(probe, buffer) {}
 
   const Probe& probe;
   TextReader reader;
@@ -169,10 +118,7 @@ Sampler::Sampler(const std::vector<Probe>& probes) : text_(new char[kMostText]()
   }
 }
 
-Sampler::~Sampler() {
-  end(files_, /*at_once=*/true);
-  end(commands_, /*at_once=*/true);
-}
+Sampler::~Sampler() = default;
 
 void Sampler::start() {
   for (const auto& series : series_) {
@@ -183,44 +129,21 @@ void Sampler::start() {
   start(commands_);
 }
 
-void Sampler::start(Process& process) {
-  if (process.series.empty()) return;
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return fail_all(process.series, cannot_start());
-  const pid_t runner = getpid();
-  // No signal may find the new process with the runner's handlers still in place.
-  sigset_t all, before;
-  sigfillset(&all);
-  sigprocmask(SIG_SETMASK, &all, &before);
-  process.pid = fork();
-  if (process.pid == 0) {
-    disarm_crash_handlers();
-    sigprocmask(SIG_SETMASK, &before, nullptr);
-    close(ends[1]);
-    if (files_.stop >= 0) close(files_.stop);  // only the runner's end may keep that one going
-    follow(process.series, runner, ends[0]);
-  }
-  if (process.pid < 0) fail_all(process.series, cannot_start());
-  sigprocmask(SIG_SETMASK, &before, nullptr);
-  close(ends[0]);
-  process.stop = ends[1];
+void Sampler::start(Group& group) {
+  if (group.series.empty()) return;
+  const std::string trouble =
+      group.companion.start([this, &group](int stop) { follow(group.series, stop); });
+  if (!trouble.empty()) fail_all(group.series, "the sampler cannot start: " + trouble);
 }
 
-// The life of a process that reads: until the runner closes its end of the pipe, or is gone.
-void Sampler::follow(const std::vector<Series*>& own, pid_t runner, int stop) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != runner) _exit(0);  // it died before that took effect
+// The life of a companion: read what is due, until it has to stop.
+void Sampler::follow(const std::vector<Series*>& own, int stop) {
   const int64_t start = now_ns();
   for (Series* series : own) series->due_ns = start;
   while (true) {
     Series& next = **std::min_element(own.begin(), own.end(),
                                       [](Series* a, Series* b) { return a->due_ns < b->due_ns; });
-    const int64_t wait_ns = std::max<int64_t>(0, next.due_ns - now_ns());
-    const timespec wait{static_cast<time_t>(wait_ns / 1000000000),
-                        static_cast<long>(wait_ns % 1000000000)};
-    pollfd asked{stop, POLLIN, 0};
-    if (ppoll(&asked, 1, &wait, nullptr) > 0) _exit(0);
-    if (next.due_ns > now_ns()) continue;  // a signal came
+    if (stopped_before(stop, next.due_ns)) return;
     read(next, stop);
     // Always at whole periods from the start; those that have gone by are left out.
     const int64_t late = std::max<int64_t>(0, now_ns() - next.due_ns);
@@ -255,30 +178,15 @@ void Sampler::read_at_mark() {
   room_->cost->cpu_ns += spent_cpu_ns() - before;
 }
 
-void Sampler::end(Process& process, bool at_once) {
-  if (process.stop >= 0) close(process.stop);
-  process.stop = -1;
-  if (process.pid <= 0) return;
-  int status = 0;
-  rusage usage{};
-  const int64_t deadline = at_once ? 0 : now_ns() + kPatienceNs;
-  while (wait4(process.pid, &status, WNOHANG, &usage) == 0) {
-    if (now_ns() > deadline) kill(process.pid, SIGKILL);
-    const timespec moment{0, 1000000};
-    nanosleep(&moment, nullptr);
-  }
-  process.pid = -1;
-  cpu_ns_ += cpu_ns(usage);
-  // One that ends otherwise than it was asked to was ended by somebody else.
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    fail_all(process.series, describe_end(status));
-  }
+void Sampler::end(Group& group) {
+  const std::string trouble = group.companion.end(/*at_once=*/false);
+  if (!trouble.empty()) fail_all(group.series, "the sampler " + trouble);
 }
 
 void Sampler::finish(RecordWriter& out) {
   if (series_.empty()) return;
-  end(files_, /*at_once=*/false);
-  end(commands_, /*at_once=*/false);
+  end(files_);
+  end(commands_);
   Json failures = Json::array();
   for (const auto& series : series_) {
     for (size_t i = 0; i < series->tracks.size(); ++i) {
@@ -302,7 +210,8 @@ void Sampler::finish(RecordWriter& out) {
   }
   out.write({{"type", "sampling"},
              {"reads", room_->cost->reads.load()},
-             {"cpu_ns", cpu_ns_ + room_->cost->cpu_ns.load()},
+             {"cpu_ns", files_.companion.cpu_ns() + commands_.companion.cpu_ns() +
+                            room_->cost->cpu_ns.load()},
              {"wall_ns", room_->cost->wall_ns.load()},
              {"failures", std::move(failures)}});
 }

@@ -1,16 +1,14 @@
-// Reads the job's probes while a launch runs: those with a period in a process of its own, which
-// changes neither the memory nor the threads of what is measured; the others at the runner's marks.
+// Reads the job's probes while a launch runs: those with a period in companions of the runner, the
+// others at its marks.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "job.h"
-#include "readings.h"
+#include "platform/companion.h"
+#include "platform/text_reader.h"
 #include "records.h"
 
 namespace phonebench {
@@ -22,7 +20,7 @@ class Sampler {
   Sampler(const Sampler&) = delete;
   Sampler& operator=(const Sampler&) = delete;
 
-  // Begin to read the probes with a period; makes no process if there are none. What cannot be
+  // Begin to read the probes with a period; makes no companion if there are none. What cannot be
   // begun is counted as a failure of its channels. Call before the engine has threads.
   void start();
 
@@ -38,25 +36,23 @@ class Sampler {
   class Room;
   struct Series;
 
-  // A process that reads some of the series. Closing `stop` ends it.
-  struct Process {
+  // What one companion reads.
+  struct Group {
     std::vector<Series*> series;
-    pid_t pid = -1;
-    int stop = -1;
+    Companion companion;
   };
 
-  void start(Process& process);
-  [[noreturn]] void follow(const std::vector<Series*>& own, pid_t runner, int stop);
+  void start(Group& group);
+  void follow(const std::vector<Series*>& own, int stop);
   void read(Series& series, int stop);
   static void fail_all(const std::vector<Series*>& list, const std::string& reason);
-  void end(Process& process, bool at_once);
+  static void end(Group& group);
 
   std::unique_ptr<Room> room_;
   std::unique_ptr<char[]> text_;
   std::vector<std::unique_ptr<Series>> series_;
-  // One for files and one for commands, which may be slow.
-  Process files_, commands_;
-  int64_t cpu_ns_ = 0;
+  // One for files and one for commands, which may be slow. Last, for they read what is above.
+  Group files_, commands_;
 };
 
 }  // namespace phonebench

@@ -25,7 +25,7 @@
 
 #include "engine.h"
 #include "fault.h"
-#include "probes.h"
+#include "platform/clock.h"
 
 namespace phonebench {
 namespace {
@@ -236,14 +236,30 @@ void operator_ends(const at::RecordFunction& function, at::ObserverContext*) {
   found->second.total_ns += total;
 }
 
+// The threads of an earlier launch live on, and so do their profiles. No operator runs now.
+void forget_profiles() {
+  const std::lock_guard<std::mutex> guard(profiles_lock);
+  for (const auto& profile : profiles) {
+    profile->open.clear();
+    profile->totals.clear();
+  }
+}
+
 class LiteEngine : public Engine {
  public:
+  // What belongs to torch and not to this engine is left as it was found.
+  ~LiteEngine() override {
+    if (callback_ != 0) at::removeCallback(callback_);
+    if (quantized_engine_before_) at::globalContext().setQEngine(*quantized_engine_before_);
+  }
+
   std::string name() const override { return "lite"; }
   std::string version() const override { return TORCH_VERSION; }
 
   void set_up(const Job& job) override {
     at::set_num_threads(job.threads);
-    at::set_num_interop_threads(1);
+    // torch takes this once in a process, and from nobody twice.
+    if (at::get_num_interop_threads() != 1) at::set_num_interop_threads(1);
     set_blas_threads(job.threads);
     if (job.quantized_engine) select_quantized_engine(*job.quantized_engine);
     channels_last_ = job.channels_last;
@@ -312,12 +328,14 @@ class LiteEngine : public Engine {
   }
 
   void start_profile() override {
+    forget_profiles();
     callback_ = at::addGlobalCallback(at::RecordFunctionCallback(operator_begins, operator_ends)
                                           .scopes({at::RecordScope::FUNCTION}));
   }
 
   std::vector<OperatorTotals> stop_profile() override {
     at::removeCallback(callback_);
+    callback_ = 0;
     std::map<std::string, OperatorTotals> sum;
     const std::lock_guard<std::mutex> guard(profiles_lock);
     for (const auto& profile : profiles) {
@@ -338,9 +356,12 @@ class LiteEngine : public Engine {
 
  private:
   // An engine that this build lacks is not an error here: the record says what is in force.
-  static void select_quantized_engine(const std::string& wanted) {
+  void select_quantized_engine(const std::string& wanted) {
+    const at::QEngine before = at::globalContext().qEngine();
     for (const at::QEngine engine : at::globalContext().supportedQEngines()) {
-      if (lower(at::toString(engine)) == wanted) at::globalContext().setQEngine(engine);
+      if (lower(at::toString(engine)) != wanted) continue;
+      quantized_engine_before_ = before;
+      at::globalContext().setQEngine(engine);
     }
   }
 
@@ -363,6 +384,7 @@ class LiteEngine : public Engine {
   }
 
   c10::InferenceMode inference_mode_;
+  std::optional<at::QEngine> quantized_engine_before_;
   bool channels_last_ = false;
   std::vector<c10::IValue> inputs_;
   std::optional<torch::jit::mobile::Module> module_;

@@ -12,7 +12,7 @@
 
 #include "engine.h"
 #include "fault.h"
-#include "probes.h"
+#include "platform/clock.h"
 
 namespace phonebench {
 namespace {

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import zlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,10 @@ from harness.errors import BadRecord
 from harness.schema import record as records
 from harness.schema.job import Channel, Job, Loop, Probe, TensorSource
 from harness.schema.record import Interrupted, LaunchRecord, Trace, parse_record, read_record
-from tests.conftest import require_tool
 from tests.fakes.inputs import generate
+from tests.fakes.native_programs import build_program
 from tests.places import GOLDEN, REPOSITORY
 
-RUNNER_CORE = REPOSITORY / "runner_core"
 NAMES = ("ok", "failed", "refused", "signal")
 WHOLE = {name: (GOLDEN / f"{name}.jsonl").read_bytes() for name in NAMES}
 
@@ -50,21 +47,7 @@ def body_of(content: bytes) -> bytes:
 
 @pytest.mark.slow
 def test_the_runner_writes_the_golden_files_byte_for_byte_also_as_cpp17(tmp_path: Path) -> None:
-    json_library = find_spec("nlohmann_json")
-    assert json_library is not None
-    assert json_library.origin is not None
-    sources = [RUNNER_CORE / "tests" / "golden_records.cpp"]
-    sources += [p for p in RUNNER_CORE.glob("*.cpp") if p.name not in {"main.cpp", "supervise.cpp"}]
-    program = tmp_path / "golden_records"
-    subprocess.run(
-        [
-            os.environ.get("CXX") or require_tool("c++"), "-std=c++17", "-Wall", "-Wextra",
-            "-Werror", "-ffp-contract=off", f"-I{RUNNER_CORE}",
-            "-isystem", str(Path(json_library.origin).parent / "include"),
-            '-DPHONEBENCH_RUNNER_VERSION="0.1.0"', *map(str, sources), "-o", str(program),
-        ],
-        check=True,
-    )  # fmt: skip
+    program = build_program("golden_records", standard=17)
     subprocess.run([program, GOLDEN / "job.json", tmp_path], check=True)
     for name in NAMES:
         assert (tmp_path / f"{name}.jsonl").read_bytes() == WHOLE[name]
@@ -216,7 +199,7 @@ def test_an_output_whose_bytes_do_not_fill_its_shape_is_refused() -> None:
 
 
 def test_the_documentation_names_every_record_and_every_field() -> None:
-    text = (RUNNER_CORE.parent / "docs" / "record-format.md").read_text()
+    text = (REPOSITORY / "docs" / "record-format.md").read_text()
     models = (
         Job, TensorSource, Loop, Probe, Channel, records.Header, records.Engine, records.Runner,
         records.SeenDevice, records.Clock, records.Mark, records.Actual, records.Samples,

@@ -1,4 +1,4 @@
-#include "probes.h"
+#include "platform/process.h"
 
 #include <fcntl.h>
 #ifdef __GLIBC__
@@ -20,6 +20,7 @@
 #include <limits>
 
 #include "fault.h"
+#include "platform/clock.h"
 
 namespace phonebench {
 namespace {
@@ -28,6 +29,10 @@ int64_t read_clock(clockid_t clock) {
   timespec time;
   clock_gettime(clock, &time);
   return int64_t{time.tv_sec} * 1000000000 + time.tv_nsec;
+}
+
+int64_t as_ns(const timeval& time) {
+  return int64_t{time.tv_sec} * 1000000000 + int64_t{time.tv_usec} * 1000;
 }
 
 std::string read_text(const char* path) {
@@ -49,6 +54,14 @@ int64_t own_pss(const std::string& rollup) {
   return shared_out == 0 ? pss : pss - shared_out + number_after(rollup, "\nAnonymous:");
 }
 
+// Returns whether that can be had.
+bool pin(const std::vector<int>& cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(static_cast<size_t>(core), &set);
+  return sched_setaffinity(0, sizeof(set), &set) == 0;
+}
+
 class Descriptor {
  public:
   explicit Descriptor(const std::string& path) : number(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
@@ -60,9 +73,6 @@ class Descriptor {
 
 }  // namespace
 
-int64_t now_ns() { return read_clock(CLOCK_MONOTONIC); }
-int64_t unix_ns() { return read_clock(CLOCK_REALTIME); }
-
 Counters read_counters() {
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
@@ -71,62 +81,35 @@ Counters read_counters() {
           usage.ru_minflt, usage.ru_majflt};
 }
 
-Counters operator-(const Counters& after, const Counters& before) {
-  return {after.wall_ns - before.wall_ns,
-          after.cpu_ns - before.cpu_ns,
-          after.voluntary_switches - before.voluntary_switches,
-          after.involuntary_switches - before.involuntary_switches,
-          after.minor_faults - before.minor_faults,
-          after.major_faults - before.major_faults};
+int64_t spent_cpu_ns() {
+  rusage commands;
+  getrusage(RUSAGE_CHILDREN, &commands);
+  return read_clock(CLOCK_THREAD_CPUTIME_ID) + as_ns(commands.ru_utime) + as_ns(commands.ru_stime);
 }
 
-Json device_as_seen() {
+Memory read_memory(bool with_pss) {
+  const std::string status = read_text("/proc/self/status");
+  const std::string rollup = with_pss ? read_text("/proc/self/smaps_rollup") : "";
+  return {number_after(status, "VmRSS:") * 1024, number_after(status, "VmHWM:") * 1024,
+          number_after(status, "VmSwap:") * 1024,
+          rollup.empty() ? std::nullopt : std::optional<int64_t>(own_pss(rollup) * 1024),
+          number_after(status, "Threads:")};
+}
+
+Device device_as_seen() {
   utsname system;
   uname(&system);
   std::string cpuset = read_text("/proc/self/cpuset");
   if (!cpuset.empty() && cpuset.back() == '\n') cpuset.pop_back();
-  return {{"machine", system.machine},
-          {"kernel", system.release},
-          {"cpus_online", sysconf(_SC_NPROCESSORS_ONLN)},
-          {"page_bytes", sysconf(_SC_PAGESIZE)},
-          {"memory_total_bytes", number_after(read_text("/proc/meminfo"), "MemTotal:") * 1024},
-          {"cpuset", cpuset.empty() ? Json(nullptr) : Json(cpuset)}};
+  return {system.machine,
+          system.release,
+          sysconf(_SC_NPROCESSORS_ONLN),
+          sysconf(_SC_PAGESIZE),
+          number_after(read_text("/proc/meminfo"), "MemTotal:") * 1024,
+          cpuset.empty() ? std::nullopt : std::optional<std::string>(cpuset)};
 }
 
-Json clock_facts() {
-  timespec resolution;
-  clock_getres(CLOCK_MONOTONIC, &resolution);
-  constexpr int kReadings = 1000;
-  const int64_t start = now_ns();
-  for (int i = 0; i < kReadings; ++i) now_ns();
-  const int64_t cost = (now_ns() - start) / (kReadings + 1);
-  return {{"name", "CLOCK_MONOTONIC"},
-          {"resolution_ns", int64_t{resolution.tv_sec} * 1000000000 + resolution.tv_nsec},
-          {"read_cost_ns", cost}};
-}
-
-Json mark_record(const char* name, bool with_pss) {
-  const int64_t start = now_ns();
-  const std::string status = read_text("/proc/self/status");
-  Json pss = nullptr;
-  if (with_pss) {
-    const std::string rollup = read_text("/proc/self/smaps_rollup");
-    if (!rollup.empty()) pss = own_pss(rollup) * 1024;
-  }
-  Json record = {{"type", "mark"},
-                 {"name", name},
-                 {"time_ns", start},
-                 {"cost_ns", 0},
-                 {"rss_bytes", number_after(status, "VmRSS:") * 1024},
-                 {"vm_hwm_bytes", number_after(status, "VmHWM:") * 1024},
-                 {"swap_bytes", number_after(status, "VmSwap:") * 1024},
-                 {"pss_bytes", pss},
-                 {"os_threads", number_after(status, "Threads:")}};
-  record["cost_ns"] = now_ns() - start;
-  return record;
-}
-
-void keep_freed_memory() {
+FreedMemoryKept::FreedMemoryKept() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD,
           32 << 20);  // the most that it takes; larger chunks are mapped each time
@@ -134,16 +117,23 @@ void keep_freed_memory() {
 #endif
 }
 
-void set_affinity(const std::vector<int>& cores) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int core : cores) CPU_SET(static_cast<size_t>(core), &set);
-  if (sched_setaffinity(0, sizeof(set), &set) != 0) {
+// glibc's own initial values. That they grow by themselves, as they did before, nobody can ask for.
+FreedMemoryKept::~FreedMemoryKept() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  mallopt(M_TRIM_THRESHOLD, 128 << 10);
+#endif
+}
+
+Pinned::Pinned(const std::vector<int>& cores) : before_(get_affinity()) {
+  if (!pin(cores)) {
     throw Fault("job", std::string("the job's affinity cannot be had: ") + std::strerror(errno) +
                            " (cores online: " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) +
                            ")");
   }
 }
+
+Pinned::~Pinned() { pin(before_); }
 
 std::vector<int> get_affinity() {
   cpu_set_t set;
