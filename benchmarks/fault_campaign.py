@@ -27,10 +27,11 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.devices.android.device import AndroidPhone, Timing
 from harness.devices.base import Device
@@ -58,6 +59,10 @@ TIMING = Timing(
 )
 UNDONE_SECONDS = 2 * TIMING.lock_expires_seconds + 10.0
 HOST_FAULTS = ("kill -9 host", "ctrl-c")
+# What the bench's own use of adb meets when the server has just been killed: one that still takes a
+# connection as it ends, an answer cut short, or another client that starts the server as well.
+ADB_TROUBLE = (OSError, ValueError, subprocess.SubprocessError)
+RECOVERY_SECONDS = 60.0
 
 
 @dataclass
@@ -74,6 +79,21 @@ class Tally:
     def blame(self, figure: str, what: str) -> None:
         self.figures[figure] += 1
         self.trouble.append(f"{figure}: {what}")
+
+
+T = TypeVar("T")
+
+
+def insist(use_adb: Callable[[], T]) -> T:
+    """Do it until it succeeds: the bench must bear what it inflicts. In the end, raise what it meets."""
+    deadline = time.monotonic() + 2 * RECOVERY_SECONDS
+    while True:
+        try:
+            return use_adb()
+        except ADB_TROUBLE:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 class Bench(ABC):
@@ -104,7 +124,8 @@ class PhoneBench(Bench):
 
     def draw(self, rng: random.Random) -> str:
         if rng.random() < 1 / 13:
-            self._server.run("kill-server")  # the host starts it again, if it is alive
+            with suppress(*ADB_TROUBLE):  # nobody may be there to be killed
+                self._server.run("kill-server")  # the host starts it again, if it is alive
             return "adb server killed"
         fault = random_fault(rng)
         self._phone.faults.add(fault)
@@ -114,16 +135,27 @@ class PhoneBench(Bench):
         self.recover()
         self._phone.faults.clear()
         self.recover()
-        shown = self._server.run("-s", self._phone.serial, "shell", f"cat {DIARY}", check=True)
-        return shown.stdout.decode().splitlines()
+        return insist(self._read_diary).splitlines()
 
     def altered(self) -> dict[str, Any]:
         return self._phone.altered()
 
     def recover(self) -> None:
+        insist(self._await_phone)
+
+    def _read_diary(self) -> str:
+        self._await_phone()
+        script = f"[ ! -e {DIARY} ] || cat {DIARY} && echo {WHOLE}"
+        shown = self._server.run("-s", self._phone.serial, "shell", script, check=True)
+        diary, end, _ = shown.stdout.decode().partition(f"{WHOLE}\n")
+        if not end:
+            raise ConnectionError("the diary was cut short")
+        return diary
+
+    def _await_phone(self) -> None:
         if not self._server.alive():
             self._server.start()
-        self._server.await_state(self._phone.serial, "device", 60.0)
+        self._server.await_state(self._phone.serial, "device", RECOVERY_SECONDS)
 
 
 class LocalBench(Bench):
@@ -158,6 +190,7 @@ class LocalBench(Bench):
 
 
 DIARY = "/data/local/tmp/diary"
+WHOLE = "that is all"
 
 
 def make_campaign_plan(device: str, launches: int, number: int) -> Plan:
