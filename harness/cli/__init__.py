@@ -214,6 +214,7 @@ def calibrate(
     from contextlib import closing
 
     from harness import runners
+    from harness.analysis.gauge import describe
     from harness.cancellation import Cancellation
     from harness.devices import registry
     from harness.devices.calibrations import store_calibration
@@ -237,7 +238,7 @@ def calibrate(
     if as_json:
         _print_json({**found.model_dump(), "file": str(path)})
     else:
-        print(calibration.describe(found))
+        print(describe(found))
         print(f"kept in {path}")
 
 

@@ -14,20 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.analysis.energy import shortest_phases
+from harness.analysis.gauge import analyse, describe, find_period, find_quantum
 from harness.cancellation import Cancellation
 from harness.cli import app
 from harness.devices.android.device import AndroidPhone
 from harness.devices.base import JobStatus
 from harness.devices.calibrations import calibration_path, read_calibration, store_calibration
 from harness.errors import CalibrationRefused, HarnessError, NotSupported
-from harness.measure.gauge_calibration import (
-    Pace,
-    analyse,
-    calibrate,
-    describe,
-    find_period,
-    find_quantum,
-)
+from harness.measure.gauge_calibration import Pace, calibrate
 from harness.runners import pack_for
 from harness.runners.pack import RunnerPack
 from harness.runners.synthetic_load import ENGINE
@@ -60,7 +54,7 @@ def polled(gauge: Gauge = GAUGE, load: Load = LOAD) -> LaunchRecord:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("unit", [1e-6, 1e-3])
 def test_sign_unit_and_period_are_found(sign: int, unit: float, refresh: float, kind: str) -> None:
-    found = analyse(polled(Gauge(refresh, 0.001, kind, sign, unit)), "f00d")
+    found = analyse(polled(Gauge(refresh, 0.001, kind, sign, unit)), "f00d", 0.0)
     assert (found.sign, found.amperes_per_unit) == (sign, unit)
     assert found.refresh_seconds == pytest.approx(refresh, rel=0.03)
     assert found.quantum * unit == pytest.approx(0.001)
@@ -68,26 +62,26 @@ def test_sign_unit_and_period_are_found(sign: int, unit: float, refresh: float, 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_coarse_gauge_without_noise_is_timed_by_its_other_files(seed: int) -> None:
-    found = analyse(polled(Gauge(1.0, 0.01), replace(LOAD, noise=0.0, seed=seed)), "f00d")
+    found = analyse(polled(Gauge(1.0, 0.01), replace(LOAD, noise=0.0, seed=seed)), "f00d", 0.0)
     assert found.refresh_seconds == pytest.approx(1.0, rel=0.05)
     assert found.quantum * 1e-6 >= 0.01
 
 
 def test_the_charge_counter_confirms_the_unit() -> None:
-    found = analyse(polled(), "f00d")
+    found = analyse(polled(), "f00d", 0.0)
     assert found.scale_from == "charge counter"
     assert found.charge_ratio == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_coarse_counter_confirms_the_unit_and_no_more() -> None:
-    found = analyse(_changed(polled(), CHARGE, lambda v: np.round(v / 1000) * 1000), "f00d")
+    found = analyse(_changed(polled(), CHARGE, lambda v: np.round(v / 1000) * 1000), "f00d", 0.0)
     assert found.scale_from == "charge counter"
     assert found.charge_ratio is None
     assert "too coarse" in describe(found)
 
 
 def test_without_a_counter_the_unit_is_what_a_phone_can_draw() -> None:
-    found = analyse(without(polled(Gauge(amperes_per_unit=1e-3)), CHARGE), "f00d")
+    found = analyse(without(polled(Gauge(amperes_per_unit=1e-3)), CHARGE), "f00d", 0.0)
     assert (found.amperes_per_unit, found.scale_from) == (1e-3, "magnitude")
     assert found.charge_ratio is None
 
@@ -125,20 +119,20 @@ def test_a_gauge_that_does_not_tell_is_refused(
     change: Callable[[np.ndarray], np.ndarray], reason: str
 ) -> None:
     with pytest.raises(CalibrationRefused, match=reason):
-        analyse(_changed(polled(), CURRENT, change), "f00d")
+        analyse(_changed(polled(), CURRENT, change), "f00d", 0.0)
 
 
 def test_a_counter_of_another_unit_is_refused() -> None:
     record = _changed(polled(), CHARGE, lambda v: v[0] + (v - v[0]) * 100)
     with pytest.raises(CalibrationRefused, match="neither uA nor mA"):
-        analyse(record, "f00d")
+        analyse(record, "f00d", 0.0)
 
 
 def test_what_the_phone_answered_instead_is_quoted() -> None:
     failure = ProbeFailure(channel=CURRENT, count=600, reason="Permission denied")
     record = launch(LOAD, failures=(failure,))
     with pytest.raises(CalibrationRefused, match=r"Permission denied \(600 times\)"):
-        analyse(record, "f00d")
+        analyse(record, "f00d", 0.0)
 
 
 def test_a_gauge_too_slow_for_a_plans_defaults_is_said_to_need_longer_phases() -> None:
@@ -151,7 +145,7 @@ def test_a_gauge_too_slow_for_a_plans_defaults_is_said_to_need_longer_phases() -
 def test_a_gauge_too_slow_for_the_time_given_is_refused() -> None:
     record = without(polled(Gauge(20.0)), VOLTAGE, CHARGE)
     with pytest.raises(CalibrationRefused) as refused:
-        analyse(record, "f00d")
+        analyse(record, "f00d", 0.0)
     assert "--seconds" in refused.value.advice
 
 
