@@ -34,14 +34,16 @@ from typing import Literal
 import numpy as np
 
 from harness import runners
-from harness.analysis.energy import Energy, measure_energy
+from harness.analysis.energy import measure_energy
 from harness.cancellation import Cancellation
 from harness.devices.android.device import AndroidPhone
 from harness.devices.calibrations import store_calibration
-from harness.measure.charging import EnergyPass, Patience, open_energy_pass
+from harness.measure.charging import EnergyPass, open_energy_pass
 from harness.measure.gauge_calibration import Pace, calibrate
+from harness.measure.patience import Patience
 from harness.runners.pack import RunnerPack
 from harness.runners.synthetic_load import ENGINE, SyntheticLoad
+from harness.schema.energy import Energy
 from harness.schema.job import Job, Loop, TensorSource
 from harness.schema.plan import Plan, make_plan
 from harness.schema.record import LaunchRecord, parse_record
@@ -136,14 +138,15 @@ class Bench:
 
     def open(self) -> EnergyPass:
         """Choose the source and keep the charger off, as a sweep does."""
-        return open_energy_pass(self._device, energy_plan(), say, Patience(reversal=5.0, poll=0.05))
+        patience = Patience(reversal_seconds=5.0, poll_seconds=0.05)
+        return open_energy_pass(self._device, energy_plan(), say, patience)
 
     def launch(self, energy: EnergyPass, number: int) -> tuple[LaunchRecord, float]:
         """Run one launch; return its record and the true joules an inference."""
         job = self._job(energy, number)
-        with energy.around_launch(self._device):
-            self._device.start(job, self._pack)
-            self._device.wait(job.launch, 60 + 2 * BLOCK_SECONDS, self._cancellation)
+        energy.check_charging(self._device)
+        self._device.start(job, self._pack)
+        self._device.wait(job.launch, 60 + 2 * BLOCK_SECONDS, self._cancellation)
         record = parse_record(self._device.fetch(job.launch).record or b"", job.launch)
         assert isinstance(record, LaunchRecord), record
         truth = self._truth(record)
@@ -229,8 +232,8 @@ def measure(server: AdbServer, kind: Kind, runs: int, scale: float, seed: int) -
 def note(tally: Tally, found: Energy, truth: float) -> None:
     """Compare what was measured with the truth."""
     tally.errors.append(abs(found.joules_per_inference / truth - 1))
-    tally.held.append(found.low <= truth <= found.high)
-    tally.widths.append((found.high - found.low) / 2 / truth)
+    tally.held.append(found.low_joules <= truth <= found.high_joules)
+    tally.widths.append((found.high_joules - found.low_joules) / 2 / truth)
 
 
 def show(name: str, tallies: list[Tally]) -> None:

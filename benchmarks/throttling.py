@@ -30,7 +30,7 @@ import numpy as np
 
 from harness import runners
 from harness.devices.android.device import AndroidPhone
-from harness.measure.device_run import Tools
+from harness.measure.device_run import Services
 from harness.measure.sweep import create_sweep, run_sweep
 from harness.results.folder import Sweep, read_sweep
 from harness.runners.pack import RunnerPack
@@ -44,7 +44,7 @@ from tests.fakes.phones import SMALL, own_adb_server
 from tests.virtual_android import AdbServer, Fault, VirtualPhone
 from tests.virtual_android.spec import CALM
 
-HEAT_REASONS = {"status_rose", "clock_limited", "clock_moved", "core_offline", "not_cooled"}
+HEAT_REASONS = {"status-rose", "clock-limited", "clock-moved", "cores-offline", "not-cooled"}
 # The phone cools within a second, so that 300 launches take minutes; a real one takes minutes each.
 PHONE = replace(SMALL, thermal=replace(CALM, time_constant_seconds=0.1))
 RUNNER = r"^\S*runner_synthetic "  # needs no loader; not supervise, which names it too
@@ -114,14 +114,14 @@ def run(server: AdbServer, launches: int, fault: Fault | None, folder: Path) -> 
         sweep = create_sweep(folder / "sweeps", plan, [info], ["throttling"], ["busy"])
         if fault is not None:
             phone.faults.add(fault)
-        tools = Tools(
+        services = Services(
             export=lambda plan: (model,),
             open_device=lambda info, purpose: SyntheticPhone(info.id, purpose),
             runner_pack=lambda engine, info: pack,
             observe=lambda progress: None,
             warn=say,
         )
-        run_sweep(sweep, tools)
+        run_sweep(sweep, services)
     return read_sweep(sweep)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 
-from harness.analysis.energy import Energy
 from harness.analysis.launches import Launch
 from harness.analysis.stats import LAUNCHES_FOR_INTERVAL, Estimate, difference_is_shown, estimate
 from harness.analysis.words import significant
+from harness.schema.energy import Energy
 from harness.schema.power import PowerSource
 
 SOURCE_WORDS = {
@@ -63,18 +63,20 @@ def combine(launches: Sequence[Launch]) -> CaseEnergy | None:
     most = Counter(source_key(source) for _, source in found).most_common(1)[0][0]
     own = [(energy, source) for energy, source in found if source_key(source) == most]
     energies = [energy for energy, _ in own]
-    joules = _over(energies, lambda e: e.joules_per_inference, lambda e: (e.low, e.high))
+    joules = _over(
+        energies, lambda e: e.joules_per_inference, lambda e: (e.low_joules, e.high_joules)
+    )
     # The interval of a launch's energy is, but for its iterations, that of its net energy.
-    net = _over(energies, _net_watts, lambda e: (_watts(e, e.low), _watts(e, e.high)))
+    net = _over(energies, _net_watts, lambda e: (_watts(e, e.low_joules), _watts(e, e.high_joules)))
     block = estimate([energy.block_watts for energy in energies])
     assert block is not None
-    parts = dict.fromkeys(part for energy in energies for part in energy.shares)
+    parts = dict.fromkeys(part for energy in energies for part in energy.shares_joules)
     return CaseEnergy(
         joules=joules,
         net_watts=net,
         block_watts=block,
         source=own[0][1],
-        shares={part: median(e.shares.get(part, 0.0) for e in energies) for part in parts},
+        shares={part: median(e.shares_joules.get(part, 0.0) for e in energies) for part in parts},
         other_sources=len(found) - len(own),
     )
 

@@ -2,8 +2,8 @@
 
 Every source becomes readings: mean power over an interval of time. Those that lie wholly within a
 phase count for it; one that saw both sides of a change of phase belongs to neither. Pure
-functions. Not here: what a source's traces say (`power_readings.py`), where power is read
-(`devices/`), and calibration (`calibration.py`).
+functions. Not here: what a source's traces say (`power.py`), where power is read (`devices/`), and
+what a gauge means (`gauge.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from harness.analysis.power import (
     Array,
-    EnergyTrouble,
     Phase,
     PowerReadings,
     Trouble,
@@ -25,8 +24,9 @@ from harness.analysis.power import (
     find_phases,
     make_readings,
 )
+from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.plan import Measure
-from harness.schema.power import SLOWEST_POLL_SECONDS, Calibration, PowerSource, SourceKind
+from harness.schema.power import SLOWEST_POLL_SECONDS, Calibration, PowerSource
 from harness.schema.record import LaunchRecord, Trace
 
 _Z95 = 1.96
@@ -109,30 +109,6 @@ def needed_phases(source: PowerSource) -> PhaseLengths | None:
     return shortest_phases(source.calibration.refresh_seconds, poll_seconds)
 
 
-@dataclass(frozen=True)
-class Energy:
-    """What one launch of the energy pass consumed.
-
-    `joules_per_inference` is net of idle: (block_watts - idle_watts) x seconds / iterations, where
-    the block is the steady loop and idle is interpolated between the baselines before and after it.
-    [low, high] is its 95% interval; `shares` says what makes it wide: each component's half-width in
-    joules an inference ("quantization", "refresh", "baseline drift", "sampling", "scale", "clock").
-    """
-
-    source: SourceKind
-    source_name: str
-    joules_per_inference: float
-    low: float
-    high: float
-    block_watts: float
-    idle_before_watts: float
-    idle_after_watts: float
-    seconds: float
-    iterations: int
-    readings: int
-    shares: dict[str, float]
-
-
 def measure_energy(
     record: LaunchRecord, sidecar: Sequence[Trace], source: PowerSource
 ) -> Energy | EnergyTrouble:
@@ -146,9 +122,9 @@ def measure_energy(
             check_charge(record, source.calibration)
         return _net(record, source, power, phases)
     except Trouble as trouble:
-        needed = needed_phases(source) if trouble.key == "too_few_readings" else None
+        needed = needed_phases(source) if trouble.key == "too-few-readings" else None
         longer = f". This gauge needs {needed}" if needed is not None else ""
-        return EnergyTrouble(trouble.key, str(trouble) + longer)
+        return EnergyTrouble(key=trouble.key, text=str(trouble) + longer)
 
 
 @dataclass(frozen=True)
@@ -179,7 +155,7 @@ def _net(
     steady = record.samples.get("steady")
     iterations = steady.iterations if steady else 0
     if iterations < 1:
-        raise Trouble("too_few_readings", "the launch did no inference in its block")
+        raise Trouble("too-few-readings", "the launch did no inference in its block")
     rest, work, _ = (_median(power, phase) for phase in phases)
     # Before the first idle there was work, too: the warm-up.
     before = _level(power, phases[0], work, "idle before the work", LIMITS.idle_readings)
@@ -191,20 +167,20 @@ def _net(
     _check_baseline(before, after, net, widths)
     seconds = phases[1].seconds
     scale = seconds / iterations
-    half = float(np.sqrt(sum(width**2 for width in widths.values()))) * scale
+    half = math.hypot(*widths.values()) * scale
+    if not np.isfinite([net * scale, half, seconds]).all():
+        raise Trouble("no-power-trace", f"the readings of {source.name} are beyond all bounds")
     return Energy(
-        source=source.kind,
-        source_name=source.name,
         joules_per_inference=net * scale,
-        low=net * scale - half,
-        high=net * scale + half,
+        low_joules=net * scale - half,
+        high_joules=net * scale + half,
         block_watts=block.watts,
         idle_before_watts=before.watts,
         idle_after_watts=after.watts,
         seconds=seconds,
         iterations=iterations,
         readings=before.count + block.count + after.count,
-        shares={name: width * scale for name, width in widths.items()},
+        shares_joules={name: width * scale for name, width in widths.items()},
     )
 
 
@@ -235,7 +211,7 @@ def _check_jumps(
         first = int(np.argmax(wild))
         since = (power.end_ns[first] - phases[0].begin_ns) / 1e9
         raise Trouble(
-            "gauge_jump",
+            "gauge-jump",
             f"{source.name} jumped to {power.watts[first]:.3g} W at {since:.1f} s, against "
             f"{highest:.3g} W at most otherwise",
         )
@@ -293,7 +269,7 @@ def _level(power: PowerReadings, phase: Phase, previous: float, name: str, least
     watts = power.watts[inside]
     if len(watts) < least:
         raise Trouble(
-            "too_few_readings",
+            "too-few-readings",
             f"{len(watts)} of the readings lie wholly within {name} ({phase.seconds:.1f} s); "
             f"at least {least} are needed",
         )
@@ -428,7 +404,7 @@ def _check_baseline(before: _Level, after: _Level, net: float, widths: dict[str,
     noise = 2 * float(np.hypot(widths["quantization"], widths["sampling"]))
     if moved > LIMITS.baseline_share * abs(net) and moved > noise:
         raise Trouble(
-            "baseline_moved",
+            "baseline-moved",
             f"idle moved from {before.watts:.3g} W to {after.watts:.3g} W, and the work drew "
             f"{net:.3g} W more: something else was running, or the phone had not settled",
         )

@@ -6,9 +6,7 @@ small. Not here: numbers over several launches (`summary.py`), and traces (`time
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,25 +14,16 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.energy import Energy, measure_energy
 from harness.analysis.memory import Growth, growth, peak_until
-from harness.analysis.power import EnergyTrouble
 from harness.analysis.stats import sorted_quantile
 from harness.errors import BadRecord
+from harness.results.launches import read_checked
 from harness.schema.artifact import Fidelity
 from harness.schema.device import Conditions
+from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.job import Pass
 from harness.schema.power import PowerSource
-from harness.schema.record import (
-    Actual,
-    Interrupted,
-    LaunchRecord,
-    Operators,
-    Phase,
-    Trace,
-    parse_record,
-    read_sidecar,
-)
+from harness.schema.record import Actual, LaunchRecord, Operators, Phase
 from harness.schema.record import Header as RecordHeader
 from harness.schema.sweep import LaunchError, LedgerEntry, Status
 from harness.schema.validity import Validity
@@ -53,6 +42,7 @@ class Launch:
     "interrupted" here: the files are the database. Only those that are valid too count.
     """
 
+    entry: LedgerEntry
     device: str
     case: str
     index: int
@@ -125,15 +115,14 @@ def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
     status, error, numbers = entry.status, entry.error, None
     if status == "ok":
         try:
-            record = read_checked(folder, entry.file, entry.sha256)
-            sidecar = read_recorded_sidecar(folder, entry.sidecar_file)
-            numbers = numbers_of(record, _energy_of(record, sidecar, entry))
+            numbers = numbers_of(read_checked(folder, entry), entry.energy)
         except BadRecord as bad:
             status, error = (
                 "interrupted",
                 LaunchError(kind=bad.kind, message=bad.message, advice=bad.advice),
             )
     return Launch(
+        entry=entry,
         device=entry.device,
         case=entry.case,
         index=entry.index,
@@ -156,46 +145,6 @@ def read_launch(folder: Path, entry: LedgerEntry) -> Launch:
         sidecar_file=entry.sidecar_file,
         numbers=numbers,
     )
-
-
-def read_checked(folder: Path, file: str | None, sha256: str | None = None) -> LaunchRecord:
-    """Read the result file of an ok launch. Raises BadRecord if it is not what it was."""
-    advice = "Take the file from a copy of the sweep, or measure in a new one."
-    if file is None:
-        raise BadRecord("the ledger names no result file for this launch", advice)
-    path = folder / file
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadRecord(f"cannot read {file}: {error.strerror}", advice) from error
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise BadRecord(f"{file} is not the file that the ledger saw (its sha256)", advice)
-    record = parse_record(content, file)
-    if isinstance(record, Interrupted):
-        raise BadRecord(f"{file}: {record.reason}", advice)
-    if record.error is not None:
-        raise BadRecord(f"{file}: {record.error.kind}: {record.error.message}", advice)
-    return record
-
-
-def read_recorded_sidecar(folder: Path, file: str | None) -> tuple[Trace, ...]:
-    """Read what was recorded beside a launch, if anything was. Raises BadRecord."""
-    if file is None:
-        return ()
-    try:
-        return read_sidecar(folder / file)
-    except OSError as error:
-        raise BadRecord(f"cannot read {file}: {error.strerror}") from error
-
-
-def _energy_of(
-    record: LaunchRecord, sidecar: Sequence[Trace], entry: LedgerEntry
-) -> Energy | EnergyTrouble | None:
-    if entry.measured_pass != "energy":
-        return None
-    if entry.power is None:
-        return EnergyTrouble("no_power_trace", "no source of power was recorded")
-    return measure_energy(record, sidecar, entry.power)
 
 
 def numbers_of(record: LaunchRecord, energy: Energy | EnergyTrouble | None = None) -> Numbers:

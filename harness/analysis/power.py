@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from harness.schema.energy import EnergyTrouble, TroubleKey
 from harness.schema.power import (
     CHARGE,
     CHARGING,
@@ -59,14 +60,6 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
-class EnergyTrouble:
-    """Why a launch has no energy. Keys are those of `validity.py`; the text says what was seen."""
-
-    key: str
-    text: str
-
-
-@dataclass(frozen=True)
 class PowerReadings:
     """What a source said, as mean power over intervals in order of time; arrays of one shape (n,).
 
@@ -88,7 +81,7 @@ class PowerReadings:
 class Trouble(Exception):
     """Leaves the measuring wherever it cannot go on; becomes an EnergyTrouble."""
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, key: TroubleKey, text: str) -> None:
         super().__init__(text)
         self.key = key
 
@@ -100,7 +93,7 @@ def read_power(
     try:
         return make_readings(record, sidecar, source, None)
     except Trouble as trouble:
-        return EnergyTrouble(trouble.key, str(trouble))
+        return EnergyTrouble(key=trouble.key, text=str(trouble))
 
 
 # --- phases --------------------------------------------------------------------------------------
@@ -126,11 +119,11 @@ def find_phases(record: LaunchRecord) -> tuple[Phase, Phase, Phase]:
     for name in names:
         mark = record.mark(name)
         if mark is None:
-            raise Trouble("no_idle", f"the launch has no mark {name}: no idle to subtract")
+            raise Trouble("no-idle", f"the launch has no mark {name}: no idle to subtract")
         times.append(mark.time_ns)
     before, block, after = (Phase(*pair) for pair in itertools.pairwise(times))
     if min(before.seconds, block.seconds, after.seconds) <= 0:
-        raise Trouble("no_idle", "the launch did not idle before and after its work")
+        raise Trouble("no-idle", "the launch did not idle before and after its work")
     return before, block, after
 
 
@@ -170,17 +163,17 @@ class _Series:
 
 def _series(record: LaunchRecord, trace: Trace | None, name: str) -> _Series:
     if trace is None or not trace.values:
-        raise Trouble("no_power_trace", f"no reading of {name}{_failures(record, name)}")
+        raise Trouble("no-power-trace", f"no reading of {name}{_failures(record, name)}")
     times = np.asarray(trace.time_ns, dtype=np.int64)
     values = np.asarray(trace.values, dtype=np.float64)
     if len(times) != len(values) or not np.isfinite(values).all():
-        raise Trouble("no_power_trace", f"the readings of {name} are garbage")
+        raise Trouble("no-power-trace", f"the readings of {name} are garbage")
     if (np.diff(times) <= 0).any():
-        raise Trouble("trace_clock", f"the times of {name} do not increase: a clock was set")
+        raise Trouble("trace-clock", f"the times of {name} do not increase: a clock was set")
     slack = int(LIMITS.clock_slack_seconds * 1e9)
     outside = times[-1] < record.header.main_ns - slack or times[0] > record.end.time_ns + slack
     if outside:
-        raise Trouble("trace_clock", f"the times of {name} are not those of this launch")
+        raise Trouble("trace-clock", f"the times of {name} are not those of this launch")
     return _Series(name, times, values)
 
 
@@ -194,7 +187,7 @@ def _failures(record: LaunchRecord, name: str) -> str:
 
 
 def _check_cover(
-    record: LaunchRecord, series: _Series, whole: Phase | None, most_seconds: float, key: str
+    record: LaunchRecord, series: _Series, whole: Phase | None, most_seconds: float, key: TroubleKey
 ) -> None:
     """See that there is no hole within the phases, nor at either end of them."""
     if whole is None:
@@ -215,18 +208,18 @@ def _check_cover(
 def _gauge(record: LaunchRecord, source: PowerSource, whole: Phase | None) -> PowerReadings:
     calibration = source.calibration
     if calibration is None:
-        raise Trouble("not_calibrated", f"{source.name} is not calibrated: its sign and scale")
+        raise Trouble("not-calibrated", f"{source.name} is not calibrated: its sign and scale")
     current = _series(record, record.trace(CURRENT), CURRENT)
     volts = _volts(_series(record, record.trace(VOLTAGE), VOLTAGE))
     poll_ns = float(np.median(np.diff(current.time_ns))) if len(current.values) > 1 else 0.0
     longest = max(LIMITS.gap_refreshes * calibration.refresh_seconds, 5 * poll_ns / 1e9)
     for series in (current, volts):
-        _check_cover(record, series, whole, longest, "gauge_gaps")
+        _check_cover(record, series, whole, longest, "gauge-gaps")
     if whole is not None:
         _check_alive(current, calibration, whole, find_phases(record)[1])
     refreshes = find_refreshes(current.time_ns, current.values, calibration.refresh_seconds)
     if not len(refreshes):
-        raise Trouble("too_few_readings", f"{source.name} gave a single reading")
+        raise Trouble("too-few-readings", f"{source.name} gave a single reading")
     middle = refreshes + int(calibration.refresh_seconds * 5e8)
     amperes = current.at(middle) * calibration.sign * calibration.amperes_per_unit
     if source.sees_charging:
@@ -293,7 +286,7 @@ def _volts(voltage: _Series) -> _Series:
     for factor in (1.0, 1e3):
         if LIMITS.lowest_volts <= middle * factor <= LIMITS.highest_volts:
             return _Series(voltage.name, voltage.time_ns, voltage.values * factor)
-    raise Trouble("no_power_trace", f"{voltage.name} says {middle:g} V, which no battery has")
+    raise Trouble("no-power-trace", f"{voltage.name} says {middle:g} V, which no battery has")
 
 
 def _check_alive(current: _Series, calibration: Calibration, whole: Phase, block: Phase) -> None:
@@ -310,7 +303,7 @@ def _check_alive(current: _Series, calibration: Calibration, whole: Phase, block
         seconds = (whole.end_ns - begin_ns) / 1e9
         if len(seen) == 1 and seconds > LIMITS.constant_refreshes * calibration.refresh_seconds:
             raise Trouble(
-                "gauge_constant",
+                "gauge-constant",
                 f"the gauge said {seen[0]:g} {when}, at work as at rest: it is frozen, or the load is "
                 "below its lowest digit",
             )
@@ -348,7 +341,7 @@ def check_charge(record: LaunchRecord, calibration: Calibration) -> None:
         return
     if abs(ratio / calibration.charge_ratio - 1) > LIMITS.charge_disagreement:
         raise Trouble(
-            "gauge_disagrees",
+            "gauge-disagrees",
             f"the current says {ratio:.2f} times what the charge counter says, and said "
             f"{calibration.charge_ratio:.2f} times when it was calibrated",
         )
@@ -392,13 +385,13 @@ def _meter(
 ) -> PowerReadings:
     found = next((trace for trace in sidecar if trace.name == METER_POWER), None)
     power = _series(record, found, METER_POWER)
-    _check_cover(record, power, whole, LIMITS.meter_gap_seconds, "meter_stopped")
+    _check_cover(record, power, whole, LIMITS.meter_gap_seconds, "meter-stopped")
     if len(power.values) < 2:
-        raise Trouble("too_few_readings", "the meter gave a single reading")
+        raise Trouble("too-few-readings", "the meter gave a single reading")
     middle = float(np.median(power.values))
     if middle < LIMITS.meter_least_watts:
         raise Trouble(
-            "no_power_trace", f"the meter shows {middle:.3g} W: it does not feed what was measured"
+            "no-power-trace", f"the meter shows {middle:.3g} W: it does not feed what was measured"
         )
     return PowerReadings(
         power.time_ns[:-1], power.time_ns[1:], power.values[1:], jitter_seconds=jitter_seconds
@@ -415,7 +408,7 @@ def _counters(
     """Turn counters of energy (uJ), one or several, into the mean power between their updates."""
     if not traces:
         name = RAIL if source.kind == "rails" else RAPL_ENERGY
-        raise Trouble("no_power_trace", f"no reading of {name}{_failures(record, name)}")
+        raise Trouble("no-power-trace", f"no reading of {name}{_failures(record, name)}")
     rising = [_unwrap(_series(record, trace, trace.name), source.wraps_at) for trace in traces]
     begin = max(series.time_ns[0] for series in rising)
     end = min(series.time_ns[-1] for series in rising)
@@ -427,11 +420,11 @@ def _counters(
     updated = np.concatenate([[True], np.diff(total) > 0]) if len(grid) else np.zeros(0, bool)
     grid, total = grid[updated], total[updated]
     if len(grid) < 2:
-        raise Trouble("no_power_trace", f"{source.name}: the counters of energy stood still")
+        raise Trouble("no-power-trace", f"{source.name}: the counters of energy stood still")
     longest = max(
         LIMITS.gap_refreshes * float(np.median(np.diff(grid))) / 1e9, LIMITS.meter_gap_seconds
     )
-    _check_cover(record, _Series(source.name, grid, total), whole, longest, "gauge_gaps")
+    _check_cover(record, _Series(source.name, grid, total), whole, longest, "gauge-gaps")
     watts = np.diff(total) * 1e3 / np.diff(grid)
     return PowerReadings(grid[:-1], grid[1:], watts, jitter_seconds=jitter_seconds)
 
@@ -439,6 +432,6 @@ def _counters(
 def _unwrap(counter: _Series, wraps_at: float | None) -> _Series:
     falls = np.diff(counter.values) < 0
     if falls.any() and wraps_at is None:
-        raise Trouble("gauge_jump", f"{counter.name} fell, which a counter of energy never does")
+        raise Trouble("gauge-jump", f"{counter.name} fell, which a counter of energy never does")
     turns = np.concatenate([[0], np.cumsum(falls)])
     return _Series(counter.name, counter.time_ns, counter.values + turns * (wraps_at or 0.0))

@@ -22,13 +22,13 @@ from harness.analysis.cases import (
 from harness.analysis.doubts import find_limits, flag_cases
 from harness.analysis.launches import PEAK_DEFINITION, Launch, Numbers, read_launch
 from harness.analysis.memory import Growth
-from harness.analysis.power import EnergyTrouble
 from harness.analysis.stats import Estimate, estimate, paired_speedup
 from harness.analysis.validity import REASON_ADVICE
 from harness.analysis.words import fidelity_order
 from harness.results.folder import Sweep
 from harness.schema.artifact import Artifact, Fidelity
 from harness.schema.device import DeviceInfo
+from harness.schema.energy import EnergyTrouble
 from harness.schema.plan import Case
 from harness.schema.sweep import LedgerEntry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.analysis.validity import LIMITS as VALIDITY_LIMITS
+from harness.analysis.rules.rule import LIMITS as VALIDITY_LIMITS
 from harness.devices.health import Health
 from harness.schema.device import Level
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from harness.analysis.case_energy import joule_unit, source_key
 from harness.analysis.cases import CaseSummary, DeviceSummary
 from harness.analysis.doubts import relative_latency
-from harness.analysis.energy import Energy
 from harness.analysis.launches import Launch
 from harness.analysis.words import bounds, megabytes, milliseconds, percent, significant
+from harness.schema.energy import Energy
 
 WIDTH = 1000
 LANE_HEIGHT = 34
@@ -194,7 +194,10 @@ def draw_energies(cases: Sequence[CaseSummary]) -> Strips | None:
     medians = [case.energy.joules.median for case in known if case.energy is not None]
     unit, size = joule_unit(medians)
     ends = [
-        end for case in known for _, energy in _energies(case) for end in (energy.low, energy.high)
+        end
+        for case in known
+        for _, energy in _energies(case)
+        for end in (energy.low_joules, energy.high_joules)
     ]
     scale = Scale(min(0.0, *ends), max(max(ends) * 1.05, size / 1e3))
     strips = tuple(_draw_energy(case, scale, unit, size) for case in known)
@@ -223,7 +226,8 @@ def _draw_energy(case: CaseSummary, scale: Scale, unit: str, size: float) -> Str
     dots, whiskers = [], ""
     for lane, (launch, energy) in zip(_lanes(len(launches)), launches, strict=True):
         dots.append((launch.counts, (scale.place(energy.joules_per_inference), lane)))
-        left, right = WIDTH * scale.place(energy.low), WIDTH * scale.place(energy.high)
+        left = WIDTH * scale.place(energy.low_joules)
+        right = WIDTH * scale.place(energy.high_joules)
         whiskers += f"M{left:.1f} {lane:.4g}H{right:.1f}"
     assert joules.low is not None
     assert joules.high is not None

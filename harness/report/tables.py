@@ -18,16 +18,15 @@ from typing import Any, Literal
 
 from harness.analysis.case_energy import CaseEnergy, describe_source
 from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary
-from harness.analysis.energy import Energy
 from harness.analysis.launches import Launch, Numbers
 from harness.analysis.memory import Growth
-from harness.analysis.power import EnergyTrouble
 from harness.analysis.stats import Estimate
 from harness.analysis.summary import summarise
 from harness.analysis.words import DASH
 from harness.errors import PlanError
 from harness.results.folder import read_sweep
 from harness.schema.artifact import Fidelity
+from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.validity import Reason
 
 FORMATS = ("csv", "parquet", "md", "json")
@@ -340,8 +339,8 @@ LAUNCH_COLUMNS: tuple[Column, ...] = (
     _number("swap_bytes", "int64", lambda n: n.swap_bytes),
     *_growth(lambda s: s.launch.numbers and s.launch.numbers.growth),
     _launch_energy("energy_joules", "float64", lambda e: e.joules_per_inference),
-    _launch_energy("energy_joules_low", "float64", lambda e: e.low),
-    _launch_energy("energy_joules_high", "float64", lambda e: e.high),
+    _launch_energy("energy_joules_low", "float64", lambda e: e.low_joules),
+    _launch_energy("energy_joules_high", "float64", lambda e: e.high_joules),
     _launch_energy("block_watts", "float64", lambda e: e.block_watts),
     _launch_energy("idle_before_watts", "float64", lambda e: e.idle_before_watts),
     _launch_energy("idle_after_watts", "float64", lambda e: e.idle_after_watts),

@@ -2,7 +2,7 @@
 
 Every source of power has one shape: some are read by the runner's own sampler (`probes`), others
 are recorded beside the launch (`Recorder`). Not here: which sources a device has (`devices/`),
-how they are calibrated (`calibration.py`), and how watts become joules (`energy.py`).
+how they are calibrated (`analysis/gauge.py`), and how watts become joules (`analysis/energy.py`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.schema.artifact import ExportedModel, Fidelity
 from harness.schema.device import Conditions, DeviceFinding, DeviceInfo
+from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.job import Pass
 from harness.schema.plan import Plan
 from harness.schema.power import PowerSource
@@ -84,8 +85,8 @@ class LedgerEntry(_Model):
     nothing. `fidelity` compares the outputs on the device with the reference.
     `runner_ns` is the life of the runner process, `host_ns` the whole launch as the host saw it;
     `cooled_seconds` is what the start gate waited before it. `power` is the source of power in the
-    energy pass, and `beside_file` holds what was recorded beside the runner, if anything was;
-    `beside_error` says why that recording failed.
+    energy pass, and `energy` what came of it: the launch was judged by that very value. `sidecar_file`
+    holds what was recorded beside the runner, if anything was; `sidecar_error` says why that failed.
     """
 
     device: str
@@ -107,6 +108,7 @@ class LedgerEntry(_Model):
     cooled_seconds: float | None = None
     validity: Validity | None = None
     power: PowerSource | None = None
+    energy: Energy | EnergyTrouble | None = None
     sidecar_file: str | None = None
     sidecar_error: LaunchError | None = None
 

@@ -11,20 +11,24 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+ReasonLevel = Literal["suspect", "invalid"]
 ValidityLevel = Literal["valid", "suspect", "invalid"]
 
 
 class Reason(_Model):
-    """One thing that speaks against a launch. `passing`: it may be gone at another try."""
+    """One thing that speaks against a launch: a rule that it breaks, by its key, and what was seen.
+
+    `passing`: it may be gone at another try.
+    """
 
     key: str
-    level: Literal["suspect", "invalid"]
+    level: ReasonLevel
     text: str
     passing: bool = False
 
 
 class Validity(_Model):
-    """Whether a launch may count: as bad as the worst of its reasons. See `validity.py`."""
+    """Whether a launch may count: as bad as the worst of its reasons. See docs/validity.md."""
 
     level: ValidityLevel
     reasons: tuple[Reason, ...] = ()

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from harness.analysis.case_energy import combine, compare_energies, describe_source, joule_unit
 from harness.analysis.cases import SweepSummary
-from harness.analysis.energy import Energy
 from harness.analysis.stats import Estimate
 from harness.analysis.summary import summarise
 from harness.analysis.validity import LABELS, REASON_ADVICE
@@ -21,6 +20,7 @@ from harness.analysis.words import bounds, growth_words, percent, plural, signif
 from harness.report.definitions import FLAG_WORDS
 from harness.report.verdict import judge
 from harness.results.folder import Sweep, read_sweep
+from harness.schema.energy import Energy
 from harness.schema.job import Pass
 from harness.schema.record import LaunchRecord, read_record
 from harness.schema.sweep import LedgerEntry, PlannedLaunch
@@ -359,8 +359,8 @@ def test_many_launches_do_not_make_the_scale_of_a_gauge_any_surer(tmp_path: Path
     assert measured[0].numbers is not None
     alone = measured[0].numbers.energy
     assert isinstance(alone, Energy)
-    assert alike.joules.low == pytest.approx(alone.low)
-    assert alike.joules.high == pytest.approx(alone.high)
+    assert alike.joules.low == pytest.approx(alone.low_joules)
+    assert alike.joules.high == pytest.approx(alone.high_joules)
 
 
 def test_the_scale_of_a_gauge_cancels_where_two_cases_share_it(tmp_path: Path) -> None:

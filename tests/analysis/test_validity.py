@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from harness.analysis.power import EnergyTrouble
-from harness.analysis.validity import LABELS, LIMITS, judge, may_pass
+from harness.analysis.rules.rule import LIMITS
+from harness.analysis.validity import RULES, judge, may_pass
 from harness.schema.device import Conditions
+from harness.schema.energy import EnergyTrouble, TroubleKey
 from harness.schema.job import Channel, Job, Loop, Pass, Probe, TensorSource
 from harness.schema.plan import Plan, parse_plan
 from harness.schema.power import CHARGING, PowerSource
@@ -108,7 +109,7 @@ def test_a_device_that_tells_nothing_gives_no_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [("WrongOutput", "output_mismatch"), ("RunnerCrashed", "failed")]
+    ("kind", "key"), [("WrongOutput", "output-mismatch"), ("RunnerCrashed", "failed")]
 )
 def test_a_failed_launch_is_invalid_for_good(kind: str, key: str) -> None:
     error = LaunchError(kind=kind, message="it went wrong")
@@ -125,7 +126,7 @@ def test_what_is_in_force_must_be_what_was_asked(actual: dict[str, Any]) -> None
     job = make_job(affinity=(1,), quantized_engine="qnnpack")
     assert judge(make_entry(), make_record(job), (), PLAN).level == "valid"
     validity = judge(make_entry(), make_record(job, actual=actual), (), PLAN)
-    assert_reason(validity, "requested_not_actual", "invalid", passing=False)
+    assert_reason(validity, "requested-not-actual", "invalid", passing=False)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_thermal_status_that_rose_makes_a_launch_invalid(
     before: Conditions, after: Conditions, baseline: Conditions | None
 ) -> None:
     validity = judge(make_entry(before, after), make_record(), (), PLAN, (), baseline)
-    assert_reason(validity, "status_rose", "invalid", passing=True)
+    assert_reason(validity, "status-rose", "invalid", passing=True)
 
 
 def test_a_device_that_was_warm_when_the_sweep_began_may_stay_so() -> None:
@@ -160,13 +161,13 @@ def test_a_limit_on_a_clock_makes_a_launch_invalid(
     before: Conditions, after: Conditions, baseline: Conditions
 ) -> None:
     validity = judge(make_entry(before, after), make_record(), (), PLAN, (), baseline)
-    assert_reason(validity, "clock_limited", "invalid", passing=True)
+    assert_reason(validity, "clock-limited", "invalid", passing=True)
 
 
 def test_a_limit_that_came_and_went_within_a_launch_is_found_in_its_traces() -> None:
     limit = trace("cpu1_clock_limit", (WARM_NS, 2.4e6), (MIDDLE_NS, 2.0e6), (AFTER_NS, 2.4e6))
     validity = judge(make_entry(), make_record(traces=[limit]), (), PLAN, (), CALM)
-    assert_reason(validity, "clock_limited", "invalid", passing=True)
+    assert_reason(validity, "clock-limited", "invalid", passing=True)
 
 
 def test_a_limit_that_moves_by_less_than_what_a_comparison_calls_is_none() -> None:
@@ -186,7 +187,7 @@ def _cycles(core: int, warm_khz: float, loop_khz: float) -> Trace:
 def test_a_mean_clock_that_falls_while_measuring_makes_a_launch_invalid() -> None:
     slower = [_cycles(0, 600e3, 600e3), _cycles(1, 2.4e6, 1.9e6)]
     validity = judge(make_entry(), make_record(traces=slower), (), PLAN)
-    assert_reason(validity, "clock_moved", "invalid", passing=True)
+    assert_reason(validity, "clock-moved", "invalid", passing=True)
     steady = [_cycles(0, 600e3, 600e3), _cycles(1, 2.3e6, 2.4e6)]
     assert judge(make_entry(), make_record(traces=steady), (), PLAN).level == "valid"
 
@@ -215,7 +216,7 @@ def test_a_mean_clock_that_falls_late_in_a_long_loop_is_found() -> None:
     points = list(zip(times, values, strict=True))
     record = make_record(traces=[trace("cpu0_cycles", *points, unit="kcycles")])
     validity = judge(make_entry(), record, (), PLAN)
-    assert_reason(validity, "clock_moved", "invalid", passing=True)
+    assert_reason(validity, "clock-moved", "invalid", passing=True)
 
 
 def test_without_time_in_state_the_clocks_that_were_read_are_compared() -> None:
@@ -224,7 +225,7 @@ def test_without_time_in_state_the_clocks_that_were_read_are_compared() -> None:
         return make_record(traces=[trace("cpu0_clock", *points)])
 
     validity = judge(make_entry(), read(1.6e6), (), PLAN)
-    assert_reason(validity, "clock_moved", "invalid", passing=True)
+    assert_reason(validity, "clock-moved", "invalid", passing=True)
     assert judge(make_entry(), read(2.2e6), (), PLAN).level == "valid"
 
 
@@ -256,14 +257,14 @@ def test_clocks_that_fall_after_the_loop_are_no_fall_in_it() -> None:
 def test_a_core_that_went_offline_makes_a_launch_invalid_unless_that_was_accepted() -> None:
     fewer = hot(clocks_khz=(1_800_000,), clock_limits_khz=(1_800_000,))
     validity = judge(make_entry(CALM, fewer), make_record(), (), PLAN, (), CALM)
-    assert_reason(validity, "core_offline", "invalid", passing=True)
+    assert_reason(validity, "cores-offline", "invalid", passing=True)
     accepted = judge(make_entry(CALM, fewer), make_record(), (), PLAN, ("cores-offline",), CALM)
     assert accepted.level == "valid"
 
 
 def test_a_launch_that_began_before_the_device_had_cooled_is_suspect() -> None:
     validity = judge(make_entry(cooled_seconds=300.0), make_record(), (), PLAN)
-    assert_reason(validity, "not_cooled", "suspect", passing=False)
+    assert_reason(validity, "not-cooled", "suspect", passing=False)
     assert judge(make_entry(cooled_seconds=40.0), make_record(), (), PLAN).level == "valid"
 
 
@@ -285,7 +286,7 @@ def test_others_matter_as_far_as_they_take_cores_from_the_launch(
     record = make_record(make_job(threads=threads), traces=[busy])
     validity = judge(make_entry(), record, (), PLAN)
     assert validity.level == level
-    assert keys(validity) == ([] if level == "valid" else ["competing_load"])
+    assert keys(validity) == ([] if level == "valid" else ["competing-load"])
     assert judge(make_entry(), record, (), PLAN, ("busy",)).level == "valid"
     assert judge(make_entry(measured_pass="memory"), record, (), PLAN).level == "valid"
 
@@ -313,27 +314,27 @@ def test_switches_matter_where_they_hit_many_inferences(
     record = make_record(make_job(threads=threads), counters=counters)
     validity = judge(make_entry(), record, (), PLAN)
     assert validity.level == level
-    assert keys(validity) == ([] if level == "valid" else ["involuntary_switches"])
+    assert keys(validity) == ([] if level == "valid" else ["involuntary-switches"])
     assert judge(make_entry(), record, (), PLAN, ("busy",)).level == "valid"
 
 
 def test_a_low_battery_is_suspect_unless_it_was_accepted() -> None:
     low = hot(battery_percent=20.0)
     validity = judge(make_entry(low, low), make_record(), (), PLAN)
-    assert_reason(validity, "low_battery", "suspect", passing=False)
+    assert_reason(validity, "battery-low", "suspect", passing=False)
     for accepted in ("battery-low", "all"):
         assert judge(make_entry(low, low), make_record(), (), PLAN, (accepted,)).level == "valid"
 
 
 def test_accepting_what_was_found_before_excuses_no_throttling() -> None:
     validity = judge(make_entry(CALM, hot(thermal_status=2)), make_record(), (), PLAN, ("all",))
-    assert keys(validity) == ["status_rose"]
+    assert keys(validity) == ["status-rose"]
 
 
 def test_too_few_samples_are_suspect_unless_the_plan_asks_for_no_more() -> None:
     record = make_record(duration_ns=(5, 6, 7))
     assert_reason(
-        judge(make_entry(), record, (), PLAN), "too_few_samples", "suspect", passing=False
+        judge(make_entry(), record, (), PLAN), "too-few-samples", "suspect", passing=False
     )
     content = PLAN.model_dump(exclude_unset=True) | {"measure": {"min_iterations": 3}}
     assert judge(make_entry(), record, (), Plan.model_validate(content)).level == "valid"
@@ -347,7 +348,7 @@ def test_times_that_drift_within_a_launch_are_suspect(late: float, level: str) -
     durations = [*base, *base, *(int(late * d) for d in base)]
     validity = judge(make_entry(), make_record(duration_ns=durations), (), PLAN)
     assert validity.level == level
-    assert keys(validity) == ([] if level == "valid" else ["drift_within"])
+    assert keys(validity) == ([] if level == "valid" else ["drift-within"])
 
 
 @pytest.mark.parametrize(
@@ -358,27 +359,27 @@ def test_probes_that_cost_much_are_suspect(measured_pass: Pass, share: float, le
     record = make_record(make_job(measured_pass), sampling_cpu_ns=int(share * 2.2e9))
     validity = judge(make_entry(measured_pass=measured_pass), record, (), PLAN)
     assert validity.level == level
-    assert keys(validity) == ([] if level == "valid" else ["probe_cost"])
+    assert keys(validity) == ([] if level == "valid" else ["probe-cost"])
 
 
 def test_a_clock_of_the_host_that_stepped_is_suspect() -> None:
     entry = make_entry(started_unix=CALM.unix - 3601.0)
     validity = judge(entry, make_record(), (), PLAN)
-    assert_reason(validity, "clock_stepped", "suspect", passing=True)
+    assert_reason(validity, "clock-stepped", "suspect", passing=True)
 
 
 def test_times_of_a_device_that_go_back_make_a_launch_invalid() -> None:
     back = trace("temperature:skin", (MIDDLE_NS, 30.0), (LOOP_BEGIN_NS, 31.0), unit="celsius")
     for record, sidecar in ((make_record(traces=[back]), ()), (make_record(), (back,))):
         validity = judge(make_entry(), record, sidecar, PLAN)
-        assert_reason(validity, "clock_stepped", "invalid", passing=True)
+        assert_reason(validity, "clock-stepped", "invalid", passing=True)
 
 
 def test_of_two_reasons_of_one_kind_the_graver_counts() -> None:
     back = trace("temperature:skin", (MIDDLE_NS, 30.0), (LOOP_BEGIN_NS, 31.0), unit="celsius")
     entry = make_entry(started_unix=CALM.unix - 3601.0)
     validity = judge(entry, make_record(traces=[back]), (), PLAN)
-    assert_reason(validity, "clock_stepped", "invalid", passing=True)
+    assert_reason(validity, "clock-stepped", "invalid", passing=True)
 
 
 def test_a_sensor_that_stops_is_suspect_and_one_that_never_worked_is_not() -> None:
@@ -386,7 +387,7 @@ def test_a_sensor_that_stops_is_suspect_and_one_that_never_worked_is_not() -> No
     early = trace("temperature:skin", (WARM_NS, 30.0), unit="celsius")
     late = trace("temperature:skin", (WARM_NS, 30.0), (AFTER_NS, 31.0), unit="celsius")
     stopped = judge(make_entry(), make_record(traces=[early], failures=failures), (), PLAN)
-    assert_reason(stopped, "sensor_lost", "suspect", passing=True)
+    assert_reason(stopped, "sensor-lost", "suspect", passing=True)
     for traces in ([], [late]):  # a gap is no loss
         record = make_record(traces=traces, failures=failures)
         assert judge(make_entry(), record, (), PLAN).level == "valid"
@@ -404,7 +405,7 @@ def test_a_series_with_a_gap_is_not_lost_because_no_reading_was_due_when_the_loo
         return judge(make_entry(measured_pass="memory"), record, (), PLAN)
 
     assert judge_last(LOOP_END_NS - 400_000_000).level == "valid"
-    assert keys(judge_last(LOOP_END_NS - 600_000_000)) == ["sensor_lost"]
+    assert keys(judge_last(LOOP_END_NS - 600_000_000)) == ["sensor-lost"]
 
 
 GAUGE = PowerSource(
@@ -415,85 +416,95 @@ GAUGE = PowerSource(
 )
 
 
-def judge_energy(
-    monkeypatch: pytest.MonkeyPatch, answer: object, entry: LedgerEntry, **changes: Any
-) -> Validity:
-    monkeypatch.setattr("harness.analysis.validity.measure_energy", lambda *_: answer)
+def judge_energy(answer: EnergyTrouble | None, entry: LedgerEntry, **changes: Any) -> Validity:
+    entry = entry.model_copy(update={"energy": answer})
     return judge(entry, make_record(make_job("energy"), **changes), (), PLAN)
 
 
 @pytest.mark.parametrize(
     ("key", "passing"),
-    [("gauge_gaps", True), ("gauge_jump", True), ("baseline_moved", True),
-     ("gauge_constant", False), ("not_calibrated", False), ("no_power_trace", False)],
+    [("gauge-gaps", True), ("gauge-jump", True), ("baseline-moved", True),
+     ("gauge-constant", False), ("not-calibrated", False), ("no-power-trace", False)],
 )  # fmt: skip
-def test_trouble_with_energy_makes_a_launch_invalid(
-    monkeypatch: pytest.MonkeyPatch, key: str, passing: bool
-) -> None:
+def test_trouble_with_energy_makes_a_launch_invalid(key: TroubleKey, passing: bool) -> None:
     entry = make_entry(hot(charging=False), hot(charging=False), power=GAUGE)
     entry = entry.model_copy(update={"measured_pass": "energy"})
-    trouble = EnergyTrouble(key, "what was seen")
-    validity = judge_energy(monkeypatch, trouble, entry)
+    trouble = EnergyTrouble(key=key, text="what was seen")
+    validity = judge_energy(trouble, entry)
     assert_reason(validity, key, "invalid", passing=passing)
 
 
-def test_energy_from_a_battery_that_charges_is_invalid_and_the_trace_knows_best(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_energy_from_a_battery_that_charges_is_invalid_and_the_trace_knows_best() -> None:
     entry = make_entry(measured_pass="energy", power=GAUGE)  # CALM says: charging
-    validity = judge_energy(monkeypatch, None, entry)
+    validity = judge_energy(None, entry)
     assert_reason(validity, "charging", "invalid", passing=False)
     for status in (0.0, 1.0):  # 1 is what a phone says, too, whose charging is suspended
         told = trace(CHARGING, (WARM_NS, status), (AFTER_NS, status), unit="boolean")
-        assert judge_energy(monkeypatch, None, entry, traces=[told]).level == "valid"
-    trouble = EnergyTrouble("charging", "see its current")
-    assert keys(judge_energy(monkeypatch, trouble, entry, traces=[told])) == ["charging"]
+        assert judge_energy(None, entry, traces=[told]).level == "valid"
+    trouble = EnergyTrouble(key="charging", text="see its current")
+    assert keys(judge_energy(trouble, entry, traces=[told])) == ["charging"]
     charged = judge(entry, make_record(make_job("energy")), (), PLAN, ("all",))
     assert keys(charged) == ["charging"], "what was not measured cannot be accepted"
     alone = entry.model_copy(update={"before": None})
-    assert judge_energy(monkeypatch, None, alone).level == "valid", "it is back on its cable"
+    assert judge_energy(None, alone).level == "valid", "it is back on its cable"
     rails = GAUGE.model_copy(update={"kind": "rails", "sees_charging": False})
     behind = entry.model_copy(update={"power": rails})
-    assert judge_energy(monkeypatch, None, behind).level == "valid"
+    assert judge_energy(None, behind).level == "valid"
 
 
 @pytest.mark.parametrize(("charging", "passing"), [("auto", True), ("as-is", False)])
 def test_a_charger_that_came_may_go_unless_the_plan_left_it_there(
-    monkeypatch: pytest.MonkeyPatch, charging: str, passing: bool
+    charging: str, passing: bool
 ) -> None:
-    monkeypatch.setattr(
-        "harness.analysis.validity.measure_energy",
-        lambda *_: EnergyTrouble("charging", "plugged in"),
-    )
     device = PLAN.device.model_copy(update={"energy_charging": charging})
     plan = PLAN.model_copy(update={"device": device})
-    off = hot(charging=False)
-    entry = make_entry(off, off, measured_pass="energy", power=GAUGE)
+    off, trouble = hot(charging=False), EnergyTrouble(key="charging", text="plugged in")
+    entry = make_entry(off, off, measured_pass="energy", power=GAUGE, energy=trouble)
     validity = judge(entry, make_record(make_job("energy")), (), plan)
     assert_reason(validity, "charging", "invalid", passing=passing)
 
 
-def test_a_recorder_that_failed_is_the_reason_rather_than_its_missing_trace(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    error = LaunchError(kind="MeterError", message="the meter is gone")
+def test_a_recorder_that_failed_may_work_at_another_try() -> None:
     source = GAUGE.model_copy(update={"sees_charging": False})
-    entry = make_entry(measured_pass="energy", power=source, sidecar_error=error)
-    validity = judge_energy(monkeypatch, EnergyTrouble("no_power_trace", "nothing"), entry)
-    assert_reason(validity, "recorder_failed", "invalid", passing=True)
+    entry = make_entry(measured_pass="energy", power=source)
+    trouble = EnergyTrouble(key="recorder-failed", text="the meter is gone")
+    assert_reason(judge_energy(trouble, entry), "recorder-failed", "invalid", passing=True)
+
+
+def test_whatever_keeps_a_launch_from_an_energy_is_a_rule() -> None:
+    entry = make_entry(measured_pass="energy", power=GAUGE.model_copy(update={"sees_charging": 0}))
+    for key in get_args(TroubleKey):
+        trouble = EnergyTrouble(key=key, text="what was seen")
+        assert keys(judge_energy(trouble, entry)) == [key]
 
 
 def test_the_gravest_reason_stands_first_and_one_that_stays_forbids_another_try() -> None:
     entry = make_entry(hot(battery_percent=5.0), hot(thermal_status=2))
     validity = judge(entry, make_record(), (), PLAN)
-    assert keys(validity) == ["status_rose", "low_battery"]
+    assert keys(validity) == ["status-rose", "battery-low"]
     assert validity.level == "invalid"
     assert not may_pass(validity)
 
 
+def test_every_rule_has_one_row_with_all_its_words() -> None:
+    assert len({rule.key for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.key)
+        assert rule.label
+        assert rule.advice.endswith(".")
+
+
 def test_the_docs_name_every_reason_and_every_limit() -> None:
     page = (REPOSITORY / "docs/validity.md").read_text()
-    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(LABELS)
+    rows = [
+        f"| `{rule.key}` | {', '.join(rule.levels)} | "
+        f"{rule.passing_words or ('yes' if rule.passing else 'no')} | {rule.when} |"
+        for rule in RULES
+    ]
+    assert re.findall(r"^\| `.*\|$", page, flags=re.MULTILINE) == rows
+    accepted = page.partition("## What can be accepted")[2]
+    excused = {key for rule in RULES if rule.excused_by for key in (rule.key, rule.excused_by)}
+    assert set(re.findall(r"`([\w-]+)`", accepted)) - {"all", "--accept"} == excused
     limits = [
         f"{LIMITS.clock_fall:.0%} of a highest clock",
         f"{LIMITS.mean_clock_fall:.0%} of a mean clock",

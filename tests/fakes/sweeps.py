@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.analysis.energy import measure_energy
 from harness.schema.artifact import Accuracy, Artifact, ExportedModel, Fidelity, Manifest
 from harness.schema.device import Conditions, DeviceInfo
 from harness.schema.job import Job, Loop, Pass, TensorSource
@@ -387,10 +388,16 @@ def _run(
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    told = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
+    told: dict[str, Any] = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
+    sidecar = []
     if power is not None and power.kind == "meter":
+        sidecar = [_meter(case, content)]
         told["sidecar_file"] = name.replace(".jsonl", ".sidecar.jsonl")
-        (folder / told["sidecar_file"]).write_bytes(write_sidecar([_meter(case, content)]))
+        (folder / told["sidecar_file"]).write_bytes(write_sidecar(sidecar))
+    if power is not None:
+        record = parse_record(content, name)
+        assert isinstance(record, LaunchRecord)
+        told["energy"] = measure_energy(record, sidecar, power)
     return entry.model_copy(update=told)
 
 
@@ -413,11 +420,11 @@ def _validity(shape: Shape, launch: PlannedLaunch, case: Case) -> Validity:
     if not chosen or launch.measured_pass not in shape.not_valid_passes:
         return Validity(level="valid")
     heat = Reason(
-        key="status_rose", level="invalid", passing=True,
+        key="status-rose", level="invalid", passing=True,
         text="the thermal status rose from none to moderate while it ran",
     )  # fmt: skip
     load = Reason(
-        key="competing_load", level="suspect", passing=True,
+        key="competing-load", level="suspect", passing=True,
         text=f"something else kept 0.6 cores busy while {case.id} was timed",
     )  # fmt: skip
     if launch.index % 2:

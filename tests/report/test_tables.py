@@ -175,8 +175,8 @@ def test_a_launch_that_does_not_count_keeps_its_numbers_and_says_why(energetic: 
     doubtful = [row for row in rows if row["status"] == "ok" and not row["valid"]]
     assert {row["validity"] for row in doubtful} == {"suspect", "invalid"}
     assert {key for row in doubtful for key in row["validity_keys"].split()} == {
-        "status_rose",
-        "competing_load",
+        "status-rose",
+        "competing-load",
     }
     assert all(row["validity_reasons"] for row in doubtful)
     timed = [row for row in doubtful if row["pass"] == "latency"]

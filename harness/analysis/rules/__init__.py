@@ -1,0 +1,1 @@
+"""The rules of validity, a module a subject: each row holds all the words of one key, and its question."""
