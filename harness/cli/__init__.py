@@ -547,16 +547,18 @@ def trace(
     """
     from harness.report.perfetto import make_trace
     from harness.results.folder import read_sweep
-    from harness.results.launches import find_launch, read_chosen
+    from harness.results.launches import find_launch, read_checked, read_sidecar
     from harness.storage.files import write_whole
 
     if output == "-" and sys.stdout.isatty():
         raise PlanError("a trace is no text for a terminal", "Name a file: -o launch.pftrace.")
     found = read_sweep(sweep)
-    chosen = read_chosen(found, find_launch(found, launch))
-    if chosen.sidecar_trouble:
-        _say(f"what was recorded beside this launch is missing: {chosen.sidecar_trouble}")
-    content = make_trace(chosen)
+    entry = find_launch(found, launch)
+    record = read_checked(found.folder, entry)
+    sidecar, trouble = read_sidecar(found.folder, entry)
+    if trouble:
+        _say(f"what was recorded beside this launch is missing: {trouble}")
+    content = make_trace(found.file, entry, record, sidecar, trouble)
     if output == "-":
         sys.stdout.buffer.write(content)
         return
@@ -704,7 +706,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
     from harness import runners
     from harness.cli.terminal import SweepProgress, what_does_not_count
     from harness.devices import registry as devices
-    from harness.measure.device_run import Tools
+    from harness.measure.device_run import Services
     from harness.measure.sweep import run_sweep
     from harness.results.folder import read_sweep
 
@@ -719,7 +721,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     complete = False
     with SweepProgress() as progress:
-        tools = Tools(
+        services = Services(
             export=lambda chosen: _export(chosen, mobile_python, fresh, root),
             open_device=devices.open_device,
             runner_pack=lambda engine, info: runners.pack_for(engine, info, progress=_say),
@@ -727,7 +729,7 @@ def _run(folder: Path, mobile_python: str | None, fresh: bool, report: bool, as_
             warn=progress.warn,
         )
         try:
-            complete = run_sweep(folder, tools)
+            complete = run_sweep(folder, services)
         except KeyboardInterrupt:
             progress.stop()
             _say("stopped; what was measured is kept")

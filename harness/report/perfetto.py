@@ -3,7 +3,7 @@
 Every moment that was recorded is in it, on one clock, the device's CLOCK_MONOTONIC: phases and every
 inference as slices, marks as instants, all series as counters with their units. What has no time
 (the device, the verdict, the energy) stands beside the slice "launch". The format is Perfetto's
-published one (protos/perfetto/trace). Not here: which launch (`chosen_launch.py`).
+published one (protos/perfetto/trace). Not here: which launch (`results/launches.py`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Any
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-from harness.analysis.energy import measure_energy
 from harness.analysis.memory import growth
-from harness.analysis.power import EnergyTrouble, read_power
+from harness.analysis.power import read_power
 from harness.errors import BadRecord
-from harness.results.launches import ChosenLaunch
+from harness.schema.device import DeviceInfo
+from harness.schema.energy import EnergyTrouble
 from harness.schema.record import LaunchRecord, Mark, Phase, Trace
+from harness.schema.sweep import LedgerEntry, SweepFile
 
 # The phase that each mark ends. One that is not listed is called after its mark.
 _PHASES = {
@@ -80,59 +81,73 @@ class _Event:
     notes: Mapping[str, Any] | None = None
 
 
-def make_trace(launch: ChosenLaunch) -> bytes:
-    """Return a launch as a Perfetto trace. Raises BadRecord for times that no clock can show."""
+def make_trace(
+    sweep: SweepFile,
+    entry: LedgerEntry,
+    record: LaunchRecord,
+    sidecar: Sequence[Trace] = (),
+    sidecar_trouble: str = "",
+) -> bytes:
+    """Return a launch as a Perfetto trace. Raises BadRecord for times that no clock can show.
+
+    `sidecar_trouble` says why what was recorded beside the runner is missing, if some was.
+    """
     content = BytesIO()  # packet by packet: a long launch has hundreds of thousands
     builder = StreamingTraceProtoBuilder(content)
-    _add_clocks(builder, launch.record)
+    _add_clocks(builder, record)
     tracks = count(1)
-    root = _add_root(builder, launch, next(tracks))
+    device = next(info for info in sweep.devices if info.id == entry.device)
+    root = _add_root(builder, entry, device, next(tracks))
+    known = {"sweep": sweep.id, "device": device.model_dump(mode="json")}
+    known |= _what_is_known(entry, record) | {"recorded beside": sidecar_trouble or None}
     events: list[_Event] = []
 
     def add_track(name: str, unit: str | None = None) -> int:
         return _add_track(builder, next(tracks), root, name, unit)
 
     for name, slices in (
-        ("launch", [_whole(launch)]),
-        ("phases", _phases(launch.record)),
-        ("loads and inferences", _calls(launch.record)),
+        ("launch", [_whole(record, known)]),
+        ("phases", _phases(record)),
+        ("loads and inferences", _calls(record)),
     ):
         # Slices of one track may not overlap; those of a sound record never do.
         for lane in _lanes(slices):
             events += _slice_events(add_track(name), lane)
-    events += _instants(launch.record, add_track("marks"))
-    for counter in _counters(launch):
+    events += _instants(record, add_track("marks"))
+    for counter in _counters(entry, record, sidecar):
         if not counter.time_ns:
             continue
         events += _counter_events(add_track(counter.name, counter.unit), counter)
-    _add_events(builder, events, launch.record.header.launch)
+    _add_events(builder, events, record.header.launch)
     return content.getvalue()
 
 
 # --- what a launch consists of -------------------------------------------------------------------
 
 
-def _whole(launch: ChosenLaunch) -> _Slice:
+def _whole(record: LaunchRecord, known: Mapping[str, Any]) -> _Slice:
     """Return the launch as one slice; everything without a time of its own stands beside it."""
-    record, entry, header = launch.record, launch.entry, launch.record.header
+    header = record.header
     began = header.main_ns if header.exec_ns is None else header.exec_ns
+    return _Slice("launch", began, record.end.time_ns, known)
+
+
+def _what_is_known(entry: LedgerEntry, record: LaunchRecord) -> dict[str, Any]:
+    """Return the host's account of a launch, and what of the runner's has no time of its own."""
     grown = growth(record)
-    known = {
-        "sweep": launch.sweep,
-        "device": launch.device.model_dump(mode="json"),
-        **entry.model_dump(mode="json", exclude={"device", "validity", "power"}),
+    shown_apart = {"device", "validity", "power", "energy"}
+    return {
+        **entry.model_dump(mode="json", exclude=shown_apart),
         "validity": entry.validity.model_dump() if entry.validity else "not judged",
-        "runner": header.model_dump(mode="json", exclude={"type"}),
+        "runner": record.header.model_dump(mode="json", exclude={"type"}),
         "actual": record.actual.model_dump(exclude={"type"}) if record.actual else None,
         "counters": _loop_counters(record),
         "memory growth": asdict(grown) if grown else None,
         "sampling": record.sampling.model_dump(exclude={"type"}) if record.sampling else None,
         "power source": entry.power.model_dump(exclude={"probes"}) if entry.power else None,
-        "energy": _energy(launch),
-        "recorded beside": launch.sidecar_trouble or None,
+        "energy": _energy(entry),
         "runner error": record.error.model_dump(exclude={"type"}) if record.error else None,
     }
-    return _Slice("launch", began, record.end.time_ns, known)
 
 
 def _loop_counters(record: LaunchRecord) -> dict[str, Any] | None:
@@ -143,11 +158,10 @@ def _loop_counters(record: LaunchRecord) -> dict[str, Any] | None:
     return {**steady.counters.model_dump(), "inferences shown": len(steady.start_ns)}
 
 
-def _energy(launch: ChosenLaunch) -> dict[str, Any] | None:
-    if launch.entry.power is None:
-        return None
-    found = measure_energy(launch.record, launch.sidecar, launch.entry.power)
-    return {"trouble": found.text} if isinstance(found, EnergyTrouble) else asdict(found)
+def _energy(entry: LedgerEntry) -> dict[str, Any] | None:
+    if isinstance(entry.energy, EnergyTrouble):
+        return {"trouble": entry.energy.text}
+    return entry.energy.model_dump() if entry.energy else None
 
 
 def _phases(record: LaunchRecord) -> Iterator[_Slice]:
@@ -180,16 +194,17 @@ def _instants(record: LaunchRecord, track: int) -> Iterator[_Event]:
         yield _Event(record.end.time_ns, track, proto.TrackEvent.TYPE_INSTANT, "error", notes=notes)
 
 
-def _counters(launch: ChosenLaunch) -> Iterator[_Counter]:
+def _counters(
+    entry: LedgerEntry, record: LaunchRecord, sidecar: Sequence[Trace]
+) -> Iterator[_Counter]:
     """Yield what is worked out of the traces, then every trace as it was recorded.
 
     Those that only grow since the device was started come last: one looks at their rates.
     """
-    record = launch.record
-    yield from _power(launch)
+    yield from _power(entry, record, sidecar)
     for trace in record.traces:
         yield from _rates(trace)
-    recorded = (*record.traces, *launch.sidecar)
+    recorded = (*record.traces, *sidecar)
     yield from (_as_recorded(trace) for trace in recorded if not _is_since_boot(trace))
     for name in _MEMORY_AT_MARKS:
         yield _at_marks(record.marks, name, "byte")
@@ -206,10 +221,11 @@ def _is_since_boot(trace: Trace) -> bool:
     return trace.unit in ("ns", "kcycles", "uJ")
 
 
-def _power(launch: ChosenLaunch) -> Iterator[_Counter]:
+def _power(
+    entry: LedgerEntry, record: LaunchRecord, sidecar: Sequence[Trace]
+) -> Iterator[_Counter]:
     """Yield the power in watts, as far as its source can tell: each reading from its beginning."""
-    source = launch.entry.power
-    power = read_power(launch.record, launch.sidecar, source) if source else None
+    power = read_power(record, sidecar, entry.power) if entry.power else None
     if power is None or isinstance(power, EnergyTrouble) or not len(power.watts):
         return
     # A gauge's readings may overlap by what it is not known better: the earlier one ends then.
@@ -300,20 +316,19 @@ def _add_clocks(builder: StreamingTraceProtoBuilder, record: LaunchRecord) -> No
     builder.write_packet(packet)
 
 
-def _add_root(builder: StreamingTraceProtoBuilder, launch: ChosenLaunch, track: int) -> int:
+def _add_root(
+    builder: StreamingTraceProtoBuilder, entry: LedgerEntry, device: DeviceInfo, track: int
+) -> int:
     """Add the track that all others belong to.
 
     It is no process: of a process, the UI sorts tracks by name, and phases would stand below clocks.
     """
-    entry = launch.entry
     verdict = entry.validity.level if entry.validity else "not judged"
     packet = _make_packet(builder)
     descriptor = packet.track_descriptor
     descriptor.uuid = track
     descriptor.child_ordering = proto.TrackDescriptor.EXPLICIT
-    descriptor.name = _text(
-        f"{entry.case} on {launch.device.name} ({entry.measured_pass}, {verdict})"
-    )
+    descriptor.name = _text(f"{entry.case} on {device.name} ({entry.measured_pass}, {verdict})")
     builder.write_packet(packet)
     return track
 

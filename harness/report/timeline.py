@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis.cases import CaseSummary, SweepSummary
-from harness.analysis.energy import Energy
-from harness.analysis.launches import Launch, read_checked, read_recorded_sidecar
-from harness.analysis.power import EnergyTrouble, read_power
+from harness.analysis.launches import Launch
+from harness.analysis.power import read_power
 from harness.errors import BadRecord
 from harness.report.plots import WIDTH, Scale, Tick
+from harness.results.launches import read_checked, read_sidecar
+from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.record import LaunchRecord, Phase, Trace
 
 MOST_TIMELINES = 40
@@ -119,10 +120,10 @@ def _distance(case: CaseSummary, launch: Launch) -> float:
 
 def _read_timeline(folder: Path, case: CaseSummary, launch: Launch) -> Timeline | None:
     try:
-        record = read_checked(folder, launch.file)
-        sidecar = read_recorded_sidecar(folder, launch.sidecar_file)
+        record = read_checked(folder, launch.entry)
     except BadRecord:  # it was whole a moment ago: the case's numbers stand, its picture does not
         return None
+    sidecar, _ = read_sidecar(folder, launch.entry)
     return draw_timeline(case, launch, record, sidecar)
 
 

@@ -5,7 +5,8 @@
     launches/DEVICE/NNNN-CASE.jsonl   the runner's results, byte for byte, each renamed into place
     ledger.jsonl          one line a finished launch: the host's account of it, append only
 
-The files are the database; every table is derived from them. Not here: running anything.
+The files are the database; every table is derived from them. Not here: a launch's own files
+(`launches.py`), and running anything.
 """
 
 from __future__ import annotations

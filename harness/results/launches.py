@@ -1,6 +1,6 @@
-"""One launch of a sweep, found by the name that a person gives it, with its files read and checked.
+"""A launch's own files in the sweep folder: kept whole, read once and checked, found by its name.
 
-Not here: numbers of a launch (`report/launches.py`), and what is made of it (`perfetto.py`).
+Not here: numbers of a launch (`analysis/launches.py`), and what is made of it (`report/perfetto.py`).
 """
 
 from __future__ import annotations
@@ -8,30 +8,92 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadRecord, SweepError
-from harness.results.folder import Sweep
-from harness.schema.device import DeviceInfo
-from harness.schema.record import Interrupted, LaunchRecord, Trace, parse_record, read_sidecar
-from harness.schema.sweep import LedgerEntry
+from harness.results.folder import Sweep, append_entry
+from harness.schema.plan import slug
+from harness.schema.record import (
+    Interrupted,
+    LaunchRecord,
+    Trace,
+    parse_record,
+    parse_sidecar,
+    write_sidecar,
+)
+from harness.schema.sweep import LedgerEntry, PlannedLaunch
+from harness.storage.files import write_whole
+
+_ADVICE = "Take the file from a copy of the sweep, or measure in a new one."
 
 
-@dataclass(frozen=True)
-class ChosenLaunch:
-    """A launch with all that was recorded of it.
+def name_files(device: str, planned: PlannedLaunch, attempt: int) -> str:
+    """Return what the files of an attempt are called, in the sweep folder and without an ending."""
+    again = "" if attempt == 1 else f".retry{attempt - 1}"
+    return f"launches/{slug(device)}/{planned.index:04d}-{planned.case}{again}"
 
-    `beside` is what was recorded beside the runner; `beside_trouble` says why that is missing
-    although there was some.
+
+def keep_launch(
+    folder: Path, entry: LedgerEntry, record: bytes | None = None, sidecar: Sequence[Trace] = ()
+) -> None:
+    """Store a launch: first its files, whole, then the line in the ledger that vouches for them.
+
+    The entry names the files that there are. Raises StorageError.
     """
+    if entry.file is not None and record is not None:
+        write_whole(folder / entry.file, record)
+    if entry.sidecar_file is not None:
+        write_whole(folder / entry.sidecar_file, write_sidecar(sidecar))
+    append_entry(folder, entry)
 
-    sweep: str
-    device: DeviceInfo
-    entry: LedgerEntry
-    record: LaunchRecord
-    sidecar: tuple[Trace, ...]
-    sidecar_trouble: str
+
+def check_record(
+    content: bytes, name: str, sha256: str | None = None
+) -> LaunchRecord | Interrupted:
+    """Check what a runner left, from the device or from the folder; `name` is what errors call it.
+
+    Returns Interrupted if it was cut. Raises BadRecord if it is not the file of that hash, of
+    another version, or was changed.
+    """
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise BadRecord(f"{name} is not the file that the ledger saw (its sha256)", _ADVICE)
+    return parse_record(content, name)
+
+
+def read_checked(folder: Path, entry: LedgerEntry) -> LaunchRecord:
+    """Read a launch's record; `folder` is the sweep's.
+
+    Raises BadRecord if it is missing, changed or cut, or tells of an error where the ledger has none.
+    """
+    name = f"launch {entry.index}.{entry.attempt} of {entry.device}"
+    ended = f"{entry.status}{f': {entry.error.message}' if entry.error else ''}"
+    if entry.file is None:
+        advice = _ADVICE if entry.status == "ok" else ""
+        raise BadRecord(f"{name} left no record; it is {ended}", advice)
+    record = check_record(_read(folder, entry.file), entry.file, entry.sha256)
+    if isinstance(record, Interrupted):
+        told = "" if entry.status == "ok" else f"{name} is {ended}; "
+        raise BadRecord(f"{told}{entry.file}: {record.reason}", _ADVICE)
+    if record.error is not None and entry.status == "ok":
+        raise BadRecord(f"{entry.file}: {record.error.kind}: {record.error.message}", _ADVICE)
+    return record
+
+
+def read_sidecar(folder: Path, entry: LedgerEntry) -> tuple[tuple[Trace, ...], str]:
+    """Read what was recorded beside a launch; and why that is missing, although there was some."""
+    if entry.sidecar_file is None:
+        return (), entry.sidecar_error.message if entry.sidecar_error else ""
+    try:
+        return parse_sidecar(_read(folder, entry.sidecar_file), entry.sidecar_file), ""
+    except BadRecord as error:
+        return (), error.message
+
+
+def _read(folder: Path, file: str) -> bytes:
+    try:
+        return (folder / file).read_bytes()
+    except OSError as error:
+        raise BadRecord(f"cannot read {file}: {error.strerror or error}", _ADVICE) from error
 
 
 def find_launch(sweep: Sweep, name: str) -> LedgerEntry:
@@ -56,14 +118,6 @@ def find_launch(sweep: Sweep, name: str) -> LedgerEntry:
             "Name one: " + ", ".join(f"{device}:{name}" for device in devices) + ".",
         )
     return max(found, key=lambda entry: entry.attempt)
-
-
-def read_chosen(sweep: Sweep, entry: LedgerEntry) -> ChosenLaunch:
-    """Read all files of a launch. Raises BadRecord if the runner's is missing, changed or cut."""
-    record = _read_record(sweep.folder, entry)
-    sidecar, trouble = _read_beside(sweep.folder, entry)
-    device = next(info for info in sweep.file.devices if info.id == entry.device)
-    return ChosenLaunch(sweep.file.id, device, entry, record, sidecar, trouble)
 
 
 def _is_file_of(sweep: Sweep, entry: LedgerEntry, name: str) -> bool:
@@ -97,34 +151,3 @@ def _what_there_is(sweep: Sweep, launches: Sequence[LedgerEntry]) -> str:
         f"There is {'; '.join(parts)}. Name one as INDEX, INDEX.ATTEMPT or DEVICE:INDEX, or by its "
         "file's path."
     )
-
-
-def _read_record(folder: Path, entry: LedgerEntry) -> LaunchRecord:
-    name = f"launch {entry.index}.{entry.attempt} of {entry.device}"
-    why = f": {entry.error.message}" if entry.error else ""
-    if entry.file is None:
-        raise BadRecord(f"{name} left no record; it is {entry.status}{why}")
-    try:
-        content = (folder / entry.file).read_bytes()
-    except OSError as error:
-        raise BadRecord(f"cannot read {entry.file}: {error.strerror or error}") from error
-    if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BadRecord(
-            f"{entry.file} is not the file that the ledger saw (its sha256)",
-            "Take the file from a copy of the sweep.",
-        )
-    record = parse_record(content, entry.file)
-    if isinstance(record, Interrupted):
-        raise BadRecord(f"{name} is {entry.status}{why}; {entry.file}: {record.reason}")
-    return record
-
-
-def _read_beside(folder: Path, entry: LedgerEntry) -> tuple[tuple[Trace, ...], str]:
-    if entry.sidecar_file is None:
-        return (), entry.sidecar_error.message if entry.sidecar_error else ""
-    try:
-        return read_sidecar(folder / entry.sidecar_file), ""
-    except OSError as error:
-        return (), f"cannot read {entry.sidecar_file}: {error.strerror or error}"
-    except BadRecord as error:
-        return (), error.message

@@ -11,7 +11,7 @@ History of the format
         energy pass.
 
 Times are CLOCK_MONOTONIC nanoseconds of the device, one clock for samples, marks and traces.
-Not here: what the host saw around a launch (`ledger.py`) and what is derived from samples.
+Not here: what the host saw around a launch (`sweep.py`) and what is derived from samples.
 """
 
 from __future__ import annotations
@@ -373,19 +373,18 @@ def write_sidecar(traces: Sequence[Trace]) -> bytes:
     return body + end.model_dump_json().encode() + b"\n"
 
 
-def read_sidecar(path: Path) -> tuple[Trace, ...]:
-    """Read what `write_beside` made. Raises BadRecord for a file that was cut or changed."""
-    content = path.read_bytes()
+def parse_sidecar(content: bytes, name: str) -> tuple[Trace, ...]:
+    """Read what `write_sidecar` made. Raises BadRecord for bytes that were cut or changed."""
     body, _, last = content.removesuffix(b"\n").rpartition(b"\n")
     body += b"\n" if body else b""
-    end = _parse_line(last, path.name, 0, cut_is_fine=True)
+    end = _parse_line(last, name, 0, cut_is_fine=True)
     if not isinstance(end, End) or (end.bytes, end.crc32) != (len(body), zlib.crc32(body)):
         raise BadRecord(
-            f"{path.name} is cut short or was changed: its checksum does not match",
+            f"{name} is cut short or was changed: its checksum does not match",
             "What was recorded beside this launch is lost; the launch has to be measured again.",
         )
     lines = body.split(b"\n")[:-1]
-    records = [_parse_line(line, path.name, number) for number, line in enumerate(lines, 1)]
+    records = [_parse_line(line, name, number) for number, line in enumerate(lines, 1)]
     return tuple(record for record in records if isinstance(record, Trace))
 
 

@@ -6,7 +6,6 @@ runs in a real browser (see `perfetto_ui.py`).
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import stat
@@ -22,12 +21,13 @@ import pytest
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
 from playwright.sync_api import Browser
 
-from harness.errors import BadRecord, SweepError
+from harness.errors import BadRecord
 from harness.report.perfetto import make_trace
-from harness.results.folder import Sweep, append_entry, read_sweep
-from harness.results.launches import ChosenLaunch, find_launch, read_chosen
-from harness.schema.record import LaunchRecord, Mark, Trace, read_record, write_sidecar
-from harness.schema.sweep import LaunchError, LedgerEntry
+from harness.results.folder import Sweep, read_sweep
+from harness.results.launches import read_checked
+from harness.schema.device import DeviceInfo
+from harness.schema.record import LaunchRecord, Mark, Trace, read_record
+from harness.schema.sweep import LedgerEntry, SweepFile
 from harness.storage.files import write_whole
 from tests.fakes.sweeps import Shape, write_sweep
 from tests.places import GOLDEN
@@ -127,13 +127,34 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return read_sweep(write_sweep(tmp_path_factory.mktemp("sweeps") / "one", SHAPE))
 
 
-def choose(sweep: Sweep, measured_pass: str, device: str = "phone-1") -> ChosenLaunch:
+@dataclass(frozen=True)
+class Chosen:
+    """One launch of a sweep, with what was recorded of it."""
+
+    sweep: SweepFile
+    device: DeviceInfo
+    entry: LedgerEntry
+    record: LaunchRecord
+    sidecar: tuple[Trace, ...] = ()
+    sidecar_trouble: str = ""
+
+    def read(self) -> Read:
+        """Make a trace of it, and read that."""
+        return read_trace(self.trace())
+
+    def trace(self) -> bytes:
+        sweep = self.sweep.model_copy(update={"devices": (self.device,)})
+        return make_trace(sweep, self.entry, self.record, self.sidecar, self.sidecar_trouble)
+
+
+def choose(sweep: Sweep, measured_pass: str, device: str = "phone-1") -> Chosen:
     entries = [
         entry
         for entry in sweep.entries
         if entry.measured_pass == measured_pass and entry.device == device
     ]
-    return read_chosen(sweep, entries[0])
+    info = next(info for info in sweep.file.devices if info.id == device)
+    return Chosen(sweep.file, info, entries[0], read_checked(sweep.folder, entries[0]))
 
 
 @pytest.mark.parametrize("measured_pass", ["latency", "memory", "energy", "profile"])
@@ -141,7 +162,7 @@ def test_whatever_has_a_time_in_the_record_is_in_the_trace(
     sweep: Sweep, measured_pass: str
 ) -> None:
     launch = choose(sweep, measured_pass)
-    record, read = launch.record, read_trace(make_trace(launch))
+    record, read = launch.record, launch.read()
     calls = [
         (start, start + duration)
         for samples in record.samples.values()
@@ -163,7 +184,7 @@ def test_whatever_has_a_time_in_the_record_is_in_the_trace(
 
 def test_the_phases_fill_the_launch_from_the_start_of_the_process_to_its_end(sweep: Sweep) -> None:
     launch = choose(sweep, "energy")
-    phases = read_trace(make_trace(launch)).slices["phases"]
+    phases = launch.read().slices["phases"]
     assert [name for name, _, _ in phases] == [
         "process start", "set-up", "cold load", "first inference", "warm-up", "idle before",
         "steady", "idle after", "checks, warm loads", "writing the record",
@@ -178,7 +199,7 @@ def test_the_phases_fill_the_launch_from_the_start_of_the_process_to_its_end(swe
 
 def test_what_is_known_of_a_launch_stands_beside_it(sweep: Sweep) -> None:
     launch = choose(sweep, "energy")
-    read = read_trace(make_trace(launch))
+    read = launch.read()
     notes = read.notes["launch"]
     assert notes["case"] == launch.entry.case
     assert notes["device"]["name"] == "Pixel 6"
@@ -191,7 +212,7 @@ def test_what_is_known_of_a_launch_stands_beside_it(sweep: Sweep) -> None:
 
 def test_power_is_in_watts_where_its_source_can_tell(sweep: Sweep) -> None:
     launch = choose(sweep, "energy")
-    read = read_trace(make_trace(launch))
+    read = launch.read()
     assert read.units["power"] == "W"
     steady = next(one for one in read.slices["phases"] if one[0] == "steady")
     block = [watts for time_ns, watts in read.counters["power"] if steady[1] < time_ns < steady[2]]
@@ -203,7 +224,7 @@ def test_power_is_in_watts_where_its_source_can_tell(sweep: Sweep) -> None:
 def test_a_launch_without_energy_says_why(tmp_path: Path) -> None:
     shape = replace(SHAPE, gauge_trouble="nothing", passes=("energy",))
     launch = choose(read_sweep(write_sweep(tmp_path / "sweep", shape)), "energy")
-    read = read_trace(make_trace(launch))
+    read = launch.read()
     assert "power" not in read.counters
     assert "battery_current" in read.notes["launch"]["energy"]["trouble"]
 
@@ -226,13 +247,13 @@ def test_counters_since_boot_are_also_shown_as_what_they_mean(sweep: Sweep) -> N
         }
     )
     seen = replace(launch, record=replace(launch.record, traces=(busy, cycles)))
-    read = read_trace(make_trace(seen))
+    read = seen.read()
     assert read.counters["cores busy"] == [(10**9, 1.5), (2 * 10**9, 0.5)]
     assert read.counters["cpu3 mean clock"] == [(10**9, 2.0)]
     assert (read.units["cores busy"], read.units["cpu3 mean clock"]) == ("cores", "GHz")
     # A tick of the kernel's counter, 10 ms, within a millisecond is no load of ten cores.
     seen = replace(launch, record=replace(launch.record, traces=(close,)))
-    ((begin_ns, cores),) = read_trace(make_trace(seen)).counters["cores busy"]
+    ((begin_ns, cores),) = seen.read().counters["cores busy"]
     assert begin_ns == 10**9
     assert cores == pytest.approx(1.6 / 1.001)
 
@@ -245,11 +266,23 @@ def test_names_may_hold_anything(sweep: Sweep) -> None:
         device=launch.device.model_copy(update={"name": HOSTILE, "details": {"serial": HOSTILE}}),
         record=replace(launch.record, traces=(trace, trace.model_copy(update={"values": [1.0]}))),
     )
-    read = read_trace(make_trace(launch))
+    read = launch.read()
     shown = HOSTILE.replace("\ud800", "?")
     assert read.counters[shown] == [(1, 1.0)]
     assert f" on {shown} (" in read.root
     assert read.notes["launch"]["device"]["details"] == {"serial": shown}
+
+
+def test_what_was_recorded_beside_the_runner_is_in_the_trace_or_its_loss_told(
+    sweep: Sweep,
+) -> None:
+    launch = choose(sweep, "memory")
+    rail = Trace(type="trace", name="rail:CPU", unit="uJ", time_ns=[5, 9], values=[1.0, 2.0])
+    read = replace(launch, sidecar=(rail,)).read()
+    assert read.counters["rail:CPU"] == [(5, 1.0), (9, 2.0)]
+    read = replace(launch, sidecar_trouble="x.sidecar.jsonl is cut short").read()
+    assert "rail:CPU" not in read.counters
+    assert "cut short" in read.notes["launch"]["recorded beside"]
 
 
 def test_slices_that_overlap_get_tracks_of_their_own(sweep: Sweep) -> None:
@@ -259,7 +292,7 @@ def test_slices_that_overlap_get_tracks_of_their_own(sweep: Sweep) -> None:
         update={"start_ns": [10, 15, 20, 20], "duration_ns": [10, 20, 0, 5]}
     )
     record = replace(launch.record, samples={"steady": overlapping})
-    read = read_trace(make_trace(replace(launch, record=record)))
+    read = replace(launch, record=record).read()
     assert sorted(read.slices["loads and inferences"]) == [
         ("inference", 10, 20), ("inference", 15, 35), ("inference", 20, 20), ("inference", 20, 25),
     ]  # fmt: skip
@@ -270,11 +303,11 @@ def test_times_that_no_clock_shows_are_refused(sweep: Sweep, time_ns: int) -> No
     launch = choose(sweep, "memory")
     trace = Trace(type="trace", name="rss", unit="byte", time_ns=[time_ns], values=[1.0])
     with pytest.raises(BadRecord, match="no clock shows"):
-        make_trace(replace(launch, record=replace(launch.record, traces=(trace,))))
+        replace(launch, record=replace(launch.record, traces=(trace,))).trace()
     steady = launch.record.samples["steady"]
     backwards = steady.model_copy(update={"start_ns": [10], "duration_ns": [-1]})
     with pytest.raises(BadRecord, match="ends before it begins"):
-        make_trace(replace(launch, record=replace(launch.record, samples={"steady": backwards})))
+        replace(launch, record=replace(launch.record, samples={"steady": backwards})).trace()
 
 
 def test_an_unknown_mark_ends_a_phase_called_after_it(sweep: Sweep) -> None:
@@ -282,9 +315,7 @@ def test_an_unknown_mark_ends_a_phase_called_after_it(sweep: Sweep) -> None:
     last: Mark = launch.record.marks[-1]
     marks = (*launch.record.marks[:-1], last.model_copy(update={"name": "novelty_done"}))
     launch = replace(launch, record=replace(launch.record, marks=marks))
-    assert "until novelty_done" in [
-        name for name, _, _ in read_trace(make_trace(launch)).slices["phases"]
-    ]
+    assert "until novelty_done" in [name for name, _, _ in launch.read().slices["phases"]]
 
 
 @pytest.mark.parametrize("name", ["ok", "failed", "refused", "signal"])
@@ -293,7 +324,7 @@ def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
 ) -> None:
     record = read_record(GOLDEN / f"{name}.jsonl")
     assert isinstance(record, LaunchRecord)
-    read = read_trace(make_trace(replace(choose(sweep, "memory"), record=record)))
+    read = replace(choose(sweep, "memory"), record=record).read()
     assert read.slices["launch"]
     assert len(read.slices["loads and inferences"]) == sum(
         len(samples.start_ns) for samples in record.samples.values()
@@ -316,7 +347,7 @@ def test_what_the_runner_really_writes_becomes_a_trace_also_when_it_failed(
 def test_perfettos_trace_processor_reads_all_of_it_and_finds_nothing_wrong(
     sweep: Sweep, browser: Browser, measured_pass: str
 ) -> None:
-    content = make_trace(choose(sweep, measured_pass))
+    content = choose(sweep, measured_pass).trace()
     read = read_trace(content)
     with open_trace(browser, content) as opened:
         slices = opened.query(
@@ -351,7 +382,7 @@ def test_perfettos_ui_shows_phases_first_and_tells_all_of_the_launch(
     sweep: Sweep, browser: Browser
 ) -> None:
     launch = choose(sweep, "energy")
-    content = make_trace(launch)
+    content = launch.trace()
     with open_trace(browser, content) as opened:
         titles = opened.show_all()
         told = opened.query(
@@ -376,7 +407,7 @@ def test_perfetto_reads_hostile_names_and_launches_that_failed(
     assert isinstance(failed, LaunchRecord)
     trace = Trace(type="trace", name=HOSTILE, unit=HOSTILE, time_ns=[7], values=[1.0])
     launch = replace(choose(sweep, "memory"), record=replace(failed, traces=(trace,)))
-    with open_trace(browser, make_trace(launch)) as opened:
+    with open_trace(browser, launch.trace()) as opened:
         assert opened.query("select value from counter where ts = 7") == [(1.0,)]
         (note,) = opened.query(
             "select display_value from args join slice using (arg_set_id) "
@@ -386,99 +417,6 @@ def test_perfetto_reads_hostile_names_and_launches_that_failed(
     assert failed.error
     assert note == (failed.error.message,)
     assert any('a "phone" <script>' in title for title in titles)
-
-
-# --- which launch ---------------------------------------------------------------------------------
-
-
-def test_a_launch_is_named_by_its_index_device_attempt_or_file(sweep: Sweep) -> None:
-    entry = find_launch(sweep, "phone-1:2")
-    assert (entry.device, entry.index) == ("phone-1", 2)
-    assert entry.file
-    assert find_launch(sweep, "phone-1:2.1") == entry
-    assert find_launch(sweep, entry.file) == entry
-    assert find_launch(sweep, str(sweep.folder / entry.file)) == entry
-
-
-def test_the_last_attempt_counts_unless_another_is_named(sweep: Sweep) -> None:
-    first = find_launch(sweep, "local:2")
-    again = first.model_copy(update={"attempt": 2, "file": None, "status": "failed"})
-    more = replace(sweep, entries=(*sweep.entries, again))
-    assert find_launch(more, "local:2") == again
-    assert find_launch(more, "local:2.1") == first
-    with pytest.raises(BadRecord, match=r"launch 2\.2 of local left no record; it is failed"):
-        read_chosen(more, again)
-    with pytest.raises(SweepError) as refused:
-        find_launch(more, "local:2.3")
-    assert "(tried again: 2.2)" in refused.value.advice
-
-
-@pytest.mark.parametrize("name", ["99", "local:99", "nowhere:1", "x", "", "1.9", "-1", "1e9", "٣"])
-def test_a_launch_that_is_not_there_is_answered_with_what_is(sweep: Sweep, name: str) -> None:
-    with pytest.raises(SweepError, match="has no launch") as refused:
-        find_launch(sweep, name)
-    assert "local: 1 to" in refused.value.advice
-
-
-def test_an_index_that_several_devices_have_needs_one_of_them(sweep: Sweep) -> None:
-    with pytest.raises(SweepError, match="2 devices") as refused:
-        find_launch(sweep, "1")
-    assert "local:1, phone-1:1" in refused.value.advice
-    with pytest.raises(SweepError) as refused:
-        find_launch(replace(sweep, entries=()), "1")
-    assert refused.value.advice == "No launch of it has ended."
-    failed = sweep.entries[0].model_copy(
-        update={"index": None, "error": LaunchError(kind="ExportError", message="no weights")}
-    )
-    with pytest.raises(SweepError) as refused:
-        find_launch(replace(sweep, entries=(failed,)), "1")
-    assert f"{failed.case} was never launched: no weights" in refused.value.advice
-
-
-def with_file(sweep: Sweep, content: bytes | None, tmp_path: Path) -> tuple[Sweep, LedgerEntry]:
-    """Return the sweep with another file for one launch; None: it is gone."""
-    entry = find_launch(sweep, "local:1").model_copy(update={"file": "x.jsonl", "sha256": None})
-    if content is not None:
-        (tmp_path / "x.jsonl").write_bytes(content)
-    return replace(sweep, folder=tmp_path), entry
-
-
-def test_a_record_that_is_cut_changed_or_gone_is_refused_with_its_reason(
-    sweep: Sweep, tmp_path: Path
-) -> None:
-    own = find_launch(sweep, "local:1")
-    assert own.file
-    content = (sweep.folder / own.file).read_bytes()
-    with pytest.raises(BadRecord, match="cut short"):
-        read_chosen(*with_file(sweep, content[:-20], tmp_path))
-    with pytest.raises(BadRecord, match="its checksum does not match"):
-        read_chosen(*with_file(sweep, content.replace(b"mark", b"Mark", 1), tmp_path))
-    changed, entry = with_file(sweep, content, tmp_path)
-    with pytest.raises(BadRecord, match="sha256"):
-        read_chosen(changed, entry.model_copy(update={"sha256": "0" * 64}))
-    (tmp_path / "x.jsonl").unlink()
-    with pytest.raises(BadRecord, match="No such file"):
-        read_chosen(*with_file(sweep, None, tmp_path))
-
-
-def test_what_was_recorded_beside_the_runner_is_in_the_trace_or_its_loss_told(
-    sweep: Sweep, tmp_path: Path
-) -> None:
-    own = find_launch(sweep, "local:1")
-    assert own.file
-    folder, entry = with_file(sweep, (sweep.folder / own.file).read_bytes(), tmp_path)
-    entry = entry.model_copy(update={"sidecar_file": "x.sidecar.jsonl"})
-    rail = Trace(type="trace", name="rail:CPU", unit="uJ", time_ns=[5, 9], values=[1.0, 2.0])
-    content = write_sidecar([rail])
-    (tmp_path / "x.sidecar.jsonl").write_bytes(content)
-    read = read_trace(make_trace(read_chosen(folder, entry)))
-    assert read.counters["rail:CPU"] == [(5, 1.0), (9, 2.0)]
-    (tmp_path / "x.sidecar.jsonl").write_bytes(content[:-9])
-    read = read_trace(make_trace(read_chosen(folder, entry)))
-    assert "rail:CPU" not in read.counters
-    assert "cut short" in read.notes["launch"]["recorded beside"]
-    (tmp_path / "x.sidecar.jsonl").unlink()
-    assert "cannot read" in read_chosen(folder, entry).sidecar_trouble
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -534,13 +472,3 @@ def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
     os.close(reader)
     assert stat.S_ISFIFO(fifo.stat().st_mode)
     assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
-
-
-def test_entries_of_a_real_ledger_are_found_too(sweep: Sweep, tmp_path: Path) -> None:
-    """The ledger's lines, not objects: an attempt is told apart after it was written and read."""
-    for name in ("sweep.json", "artifacts.json", "ledger.jsonl"):
-        (tmp_path / name).write_bytes((sweep.folder / name).read_bytes())
-    entry = find_launch(sweep, "local:1").model_copy(update={"attempt": 3})
-    append_entry(tmp_path, entry)
-    assert find_launch(read_sweep(tmp_path), "local:1").attempt == 3
-    assert json.loads((tmp_path / "ledger.jsonl").read_text().splitlines()[-1])["attempt"] == 3
