@@ -22,7 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.devices import registry as devices
-from harness.measure.device_run import Progress, Tools
+from harness.measure.device_run import Services
+from harness.measure.progress import Progress
 from harness.measure.sweep import create_sweep, run_sweep
 from harness.results.folder import read_sweep
 from harness.schema.plan import make_plan
@@ -44,7 +45,7 @@ def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[
     sweep = create_sweep(folder / "sweeps", plan, infos, ["benchmark"])
     model = made_up_model(folder, plan, sleep_ms=sleep_ms)
     steps: list[tuple[float, Progress]] = []
-    tools = Tools(
+    services = Services(
         export=lambda plan: (model,),
         open_device=devices.open_device,
         runner_pack=lambda engine, info: fake_runner_pack(
@@ -53,7 +54,7 @@ def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[
         observe=lambda progress: steps.append((time.monotonic(), progress)),
         warn=print,
     )
-    assert run_sweep(sweep, tools)
+    assert run_sweep(sweep, services)
     return sweep, steps[-1][0] - steps[0][0]
 
 

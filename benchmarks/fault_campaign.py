@@ -36,7 +36,8 @@ from typing import Any, TypeVar
 from harness.devices.android.device import AndroidPhone, Timing
 from harness.devices.base import Device
 from harness.devices.local.device import LocalDevice
-from harness.measure.device_run import Progress, Tools
+from harness.measure.device_run import Services
+from harness.measure.progress import Progress
 from harness.measure.sweep import create_sweep, run_sweep
 from harness.results.folder import read_sweep
 from harness.schema.device import DeviceInfo
@@ -238,7 +239,7 @@ def be_host(serial: str, folder: Path, sweep: Path) -> None:
         if progress.entry is None:
             print(progress.done, flush=True)
 
-    tools = Tools(
+    services = Services(
         export=lambda plan: (model,),
         open_device=lambda info, purpose: open_device(serial, folder, purpose),
         runner_pack=lambda engine, info: pack,
@@ -246,7 +247,7 @@ def be_host(serial: str, folder: Path, sweep: Path) -> None:
         warn=lambda text: print(text.splitlines()[0], file=sys.stderr, flush=True),
     )
     with suppress(KeyboardInterrupt):
-        run_sweep(sweep, tools)
+        run_sweep(sweep, services)
 
 
 # --- the campaign --------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from harness.schema.device import LEVELS, DeviceFinding
 from harness.schema.plan import Plan
 
 if TYPE_CHECKING:
-    from harness.measure import device_run
+    from harness.measure import progress
     from harness.measure.cooldown import Cooldown
 
 _PIPED_WIDTH = 160
@@ -338,7 +338,7 @@ class SweepProgress:
         """Tell something above the bar."""
         self._console.print(Text(message))
 
-    def observe(self, step: device_run.Progress) -> None:
+    def observe(self, step: progress.Progress) -> None:
         """Show where the sweep stands; trouble is told at once, above the bar."""
         with self._lock:
             left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
@@ -354,7 +354,7 @@ class SweepProgress:
             elif step.cooldown is not None and step.cooldown.waited_seconds == 0:
                 self._console.print(Text(f"{step.device}: {cooldown_words(step.cooldown)}"))
 
-    def _tell_trouble(self, step: device_run.Progress) -> None:
+    def _tell_trouble(self, step: progress.Progress) -> None:
         """Tell each trouble of a case in full once, and then in a line."""
         if step.entry is None or step.entry.error is None:
             return
@@ -367,7 +367,7 @@ class SweepProgress:
         trouble = _trouble(step.current, step.entry.status, error.message, error.advice)
         self._console.print(trouble)
 
-    def _tell_validity(self, step: device_run.Progress) -> None:
+    def _tell_validity(self, step: progress.Progress) -> None:
         """Tell why a launch that ended well does not count."""
         entry = step.entry
         if entry is None or entry.status != "ok" or entry.validity is None:
@@ -376,7 +376,7 @@ class SweepProgress:
             reason = entry.validity.reasons[0].text
             self.warn(f"{step.device}: {step.current} is {entry.validity.level}: {reason}")
 
-    def _draw(self, step: device_run.Progress, left: str) -> None:
+    def _draw(self, step: progress.Progress, left: str) -> None:
         if not self._tasks:
             self._progress.start()
         if step.device not in self._tasks:

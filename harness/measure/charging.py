@@ -1,16 +1,16 @@
-"""How energy is measured on one device in one sweep: which source, and charging kept away from it.
+"""Which source of power a device's energy launches use, and how the charger is kept away from it.
 
 A battery's gauge sees what the charger adds. So for the energy pass charging is suspended, where the
-phone really does that; or the USB port is switched off; or a person pulls the cable. In the latter
-two ways the phone is on its own: its launches wait in a queue on it, and are collected when it is back.
-Not here: what sources a device has (`devices/`), what the numbers mean (`energy.py`).
+phone really does that; or the USB port is switched off; or a person pulls the cable.
+Not here: the launches that a phone runs by itself in the latter two ways (`unplugged.py`), what sources
+a device has (`devices/`), and what the numbers mean (`analysis/energy.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,26 +18,15 @@ from harness.analysis.power_source import explain_none, is_wanted
 from harness.devices import usb_hub
 from harness.devices.base import BatteryDevice, Device, Phone, Recorder
 from harness.errors import EnergyRefused, NotSupported
+from harness.measure.patience import PATIENCE, Patience
 from harness.schema.plan import DeviceSettings, Plan
 from harness.schema.power import PowerSource
 
+# A gauge that does not answer with a number is asked again.
+_READING_TRIES, _READING_PAUSE_SECONDS = 3, 0.3
+
 Charging = Literal["no matter", "not charging", "suspend", "usb-port", "by-hand", "as-is"]
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long is waited for what. Seconds.
-
-    A gauge shows a change of current after its refresh period at the latest; a phone shows that its
-    charger has gone within seconds.
-    """
-
-    reversal: float = 10.0
-    unplug: float = 600.0
-    port: float = 30.0
-    replug: float = 3600.0
-    poll: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +43,8 @@ class EnergyPass:
         """Whether the launches run from a queue on the phone while nobody can reach it."""
         return self.charging in ("usb-port", "by-hand")
 
-    @contextmanager
-    def around_launch(self, device: Device) -> Iterator[None]:
-        """Make sure that charging is still kept off when a launch begins.
+    def check_charging(self, device: Device) -> None:
+        """See that charging is still kept off when a launch begins. Raises EnergyRefused.
 
         What was suspended stays so until the device is restored: that is at the end of its part of
         the sweep, of which energy is the last, or by the next host if this one dies.
@@ -68,11 +56,10 @@ class EnergyPass:
                     f"{device.info.id} charges again, although that is suspended",
                     'Use another way in the plan: device.energy_charging = "by-hand", say.',
                 )
-        yield
 
 
 def open_energy_pass(
-    device: Device, plan: Plan, tell: Tell, patience: Patience | None = None
+    device: Device, plan: Plan, tell: Tell, patience: Patience = PATIENCE
 ) -> EnergyPass:
     """Choose the source of power and the way to keep charging off. Raises EnergyRefused, with why."""
     refused: list[str] = []
@@ -83,7 +70,7 @@ def open_energy_pass(
         reason, advice = source.refusal, source.advice
         if not reason:
             try:
-                charging, port = _keep_charging_off(device, source, plan, patience or Patience())
+                charging, port = _keep_charging_off(device, source, plan, patience)
             except _Unavailable as error:
                 reason, advice = error.reason, _CHARGING_ADVICE
             else:
@@ -105,9 +92,6 @@ _METER_AND_CABLE = (
     "it charges from a cable while the meter feeds it: what comes by the cable is missed. Attach it by "
     "wireless debugging."
 )
-
-
-_READING_TRIES, _READING_PAUSE_SECONDS = 3, 0.3
 
 
 # --- keeping the charger off ---------------------------------------------------------------------
@@ -205,13 +189,13 @@ def _suspend(
     except NotSupported as error:
         raise _Unavailable(f"its charging cannot be suspended ({error.message})") from error
     refresh = calibration.refresh_seconds if calibration is not None else 0.0
-    deadline = time.monotonic() + max(patience.reversal, 3 * refresh)
+    deadline = time.monotonic() + max(patience.reversal_seconds, 3 * refresh)
     amperes = None
     while time.monotonic() < deadline:
         amperes = _read_amperes(phone, source)
         if amperes is not None and amperes > 0:
             return
-        time.sleep(min(patience.poll, 0.2))
+        time.sleep(min(patience.poll_seconds, 0.2))
     seen = "cannot be read" if amperes is None else "does not turn round"
     raise _Unavailable(f"it accepts being told to suspend that, and its current {seen}")
 
@@ -224,6 +208,3 @@ def _find_port(phone: Phone) -> usb_hub.Port:
     if port is None or reason:
         raise _Unavailable(reason)
     return port
-
-
-# --- on its own: launches while nobody can reach the phone ----------------------------------------

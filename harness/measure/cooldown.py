@@ -1,6 +1,6 @@
 """The start gate: a launch begins when the device is as cool as it was when the sweep began.
 
-Not here: what a launch counts for that began in spite of it (`validity.py`).
+Not here: what a launch counts for that began in spite of it (`analysis/validity.py`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.analysis.validity import LIMITS, fell, status_is_above
+from harness.analysis.rules.heat import fell, status_is_above
+from harness.analysis.rules.rule import LIMITS
 from harness.cancellation import Cancellation
 from harness.devices.base import Device
 from harness.errors import Stopped
+from harness.measure.patience import PATIENCE, Patience
 from harness.schema.device import Conditions
 
-# Asking a phone costs it power: often while it is about to be cool, seldom when that takes long.
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 5.0
-# What has not become cooler for this long will not: the room is warmer than it was.
-_SETTLED_SECONDS = 60.0
+# What has become cooler by less, in all the time after which it counts as settled, has settled.
 _SETTLED_CELSIUS = 0.2
 
 
@@ -39,13 +37,14 @@ def cool(
     limit_seconds: float,
     cancellation: Cancellation,
     show: Callable[[Cooldown], None],
+    patience: Patience = PATIENCE,
 ) -> tuple[Conditions, float]:
     """Wait until a device is back at `baseline`; return its conditions then, and the seconds waited.
 
     It ends after `limit_seconds`, or when a device whose status and clocks are back grows no cooler:
     that is the temperature of its surroundings. Raises DeviceError, and Stopped.
     """
-    began, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
+    began, pause = time.monotonic(), patience.first_pause_seconds
     seen: list[tuple[float, float | None]] = []
     while True:
         now = device.conditions()
@@ -53,13 +52,14 @@ def cool(
         if baseline is None or is_cool(now, baseline, device.info.is_phone):
             return now, waited if seen else 0.0
         seen.append((waited, now.temperature_celsius))
-        if waited >= limit_seconds or _has_settled(seen, now, baseline):
+        settled = _has_settled(seen, now, baseline, patience.settled_seconds)
+        if waited >= limit_seconds or settled:
             return now, waited
         show(_describe(now, baseline, device.info.is_phone, waited))
         cancellation.wait_for(None, min(pause, limit_seconds - waited))
         if cancellation.is_set():
             raise Stopped("the user wants to stop")
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        pause = min(2 * pause, patience.longest_pause_seconds)
 
 
 def is_cool(now: Conditions, baseline: Conditions, is_phone: bool) -> bool:
@@ -90,13 +90,16 @@ def _target_celsius(baseline: Conditions, is_phone: bool) -> float | None:
 
 
 def _has_settled(
-    seen: list[tuple[float, float | None]], now: Conditions, baseline: Conditions
+    seen: list[tuple[float, float | None]],
+    now: Conditions,
+    baseline: Conditions,
+    settled_seconds: float,
 ) -> bool:
     """Tell whether nothing but the temperature keeps the device back, and it no longer falls."""
     if now.temperature_celsius is None or not _is_unlimited(now, baseline):
         return False
     waited = seen[-1][0]
-    before = [celsius for when, celsius in seen if when <= waited - _SETTLED_SECONDS]
+    before = [celsius for when, celsius in seen if when <= waited - settled_seconds]
     known = [celsius for celsius in before if celsius is not None]
     return bool(known) and known[-1] - now.temperature_celsius < _SETTLED_CELSIUS
 

@@ -1,15 +1,14 @@
-"""One launch: stage, start, wait, collect, check.
+"""One launch: start, wait, collect, check.
 
-A launch always ends in a ledger entry: what the runner reported and what went wrong on the way
-both become its status. Only two things pass through as exceptions: trouble with the device, which
-is not this launch's fault, and an interrupt by the user. Not here: which launches run, and when.
+An attempt always ends with a status: what the runner reported and what went wrong on the way both
+become one. Only two things pass through as exceptions: trouble with the device, which is not this
+launch's fault, and an interrupt by the user. Not here: which launches run, and when
+(`next_step.py`, `device_run.py`), and their jobs (`jobs.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +19,7 @@ from harness.cancellation import Cancellation
 from harness.devices.base import Device, JobExit, JobResult, JobStatus, Recorder
 from harness.errors import (
     BadRecord,
+    DeviceError,
     HarnessError,
     NotSupported,
     RunnerCrashed,
@@ -28,117 +28,56 @@ from harness.errors import (
     Stopped,
     WrongOutput,
 )
+from harness.measure.attempt import Attempt, LaunchTask, as_launch_error
+from harness.measure.jobs import longest_seconds, make_job
+from harness.results.launches import check_record
 from harness.runners.pack import RunnerPack
-from harness.schema.artifact import Artifact, ExportedModel, Fidelity
-from harness.schema.device import Conditions
-from harness.schema.job import Job, Loop, Pass, TensorSource
-from harness.schema.plan import Case, Measure, Plan
-from harness.schema.power import PowerSource
-from harness.schema.record import Interrupted, LaunchRecord, Trace, parse_record
-from harness.schema.sweep import LaunchError, LedgerEntry, PlannedLaunch, Status
-
-# Loading may take minutes on a slow phone; the loops have limits of their own.
-_PATIENCE_SECONDS = 120.0
-# A profile needs no more inferences than it takes to average.
-_PROFILE_ITERATIONS = 20
-# The energy pass works for a time, however many inferences that is: the most that a job can ask for.
-_MOST_ITERATIONS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class LaunchTask:
-    """Everything that one launch needs. `attempt` counts from 1."""
-
-    sweep: str
-    planned: PlannedLaunch
-    attempt: int
-    plan: Plan
-    case: Case
-    model: ExportedModel
-    artifact: Artifact
-
-    @property
-    def key(self) -> str:
-        """The launch's name on the device, unique across all sweeps."""
-        return f"{self.sweep}-{self.planned.index:04d}-{self.attempt}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A launch that ended: the host's account of it, the runner's record (None: nothing), and what
-    was recorded beside it. `parsed` is the record as it reads, None if it is not whole.
-    """
-
-    entry: LedgerEntry
-    record: bytes | None
-    parsed: LaunchRecord | None
-    sidecar: tuple[Trace, ...] = ()
+from harness.schema.artifact import ExportedModel, Fidelity
+from harness.schema.record import Interrupted, LaunchRecord, Trace
+from harness.schema.sweep import LaunchError
 
 
 def run_launch(
     device: Device,
     pack: RunnerPack,
-    task: LaunchTask,
+    attempt: Attempt,
     cancellation: Cancellation,
     *,
     known: bool = False,
-    before: Conditions | None = None,
-    power: PowerSource | None = None,
     recorder: Recorder | None = None,
-) -> Finished:
+) -> None:
     """Run one launch to its end, or take up again one that an earlier host started.
 
     A job of that name that is on the device already is taken up (`known`), not started. What it
-    leaves on the device stays there: the caller calls `device.forget(order.key)` when the
-    result is safe. `before` are the device's conditions when it began; they are read now if it is not
-    taken up. `power` is the source in the energy pass; `recorder` records it beside the runner, and
-    its trouble never ends the launch. Raises DeviceError, after which the job may still run or have
-    ended, and Stopped with the job killed, unless it had ended by itself just before.
+    leaves on the device stays there: the caller calls `device.forget` when the result is safe.
+    `recorder` records power beside the runner, and its trouble never ends the launch. Raises
+    DeviceError, after which the job may still run or have ended, and Stopped with the job killed,
+    unless it had ended by itself just before.
     """
-    started_unix, started_ns = time.time(), time.monotonic_ns()
-    after = None
-    result, status = JobResult(None, ""), JobStatus("absent")
+    task, started_unix, started_ns = attempt.task, time.time(), time.monotonic_ns()
+    result, status, after = JobResult(None, ""), JobStatus("absent"), None
     problem: RunnerTimeout | NotSupported | None = None
     sidecar = _Sidecar(recorder, known=known)
     try:
-        if not known:
-            before = before or device.conditions()
         with sidecar:
             if not known:
-                device.start(make_job(device, task, power), pack)
-            try:
-                status = _wait(device, task, cancellation)
-            except Stopped:
-                if not _is_good(_parse(device.fetch(task.key), task)):
-                    raise
+                device.start(make_job(device, task, attempt.power), pack)
+            status = _wait(device, task, cancellation)
         result = device.fetch(task.key)
         after = device.conditions()
     except (RunnerTimeout, NotSupported) as error:
         problem = error
-    host_ns = time.monotonic_ns() - started_ns
-    parsed = _parse(result, task)
-    verdict = _judge(task, result, parsed, status, problem)
-    entry = LedgerEntry(
-        device=device.info.id,
-        case=task.case.id,
-        status=verdict.status,
-        index=task.planned.index,
-        round=task.planned.round,
-        measured_pass=task.planned.measured_pass,
-        attempt=task.attempt,
-        sha256=hashlib.sha256(result.record).hexdigest() if result.record else None,
-        error=verdict.error,
-        fidelity=verdict.fidelity,
-        before=before,
-        after=after,
-        started_unix=started_unix,
-        host_ns=host_ns,
-        runner_ns=status.exit.end_ns - status.exit.start_ns if status.exit else None,
-        power=power,
-        sidecar_error=sidecar.error,
-    )
-    whole = parsed if isinstance(parsed, LaunchRecord) else None
-    return Finished(entry, result.record, whole, sidecar.traces)
+    attempt.host_ns = time.monotonic_ns() - started_ns
+    attempt.started_unix, attempt.after = started_unix, after
+    attempt.runner_ns = status.exit.end_ns - status.exit.start_ns if status.exit else None
+    attempt.content = result.record
+    attempt.sidecar, attempt.sidecar_error = sidecar.traces, sidecar.error
+    try:
+        if problem is not None:
+            raise problem
+        _check(attempt, result, status)
+    except HarnessError as error:
+        attempt.fail(error)
 
 
 class _Sidecar:
@@ -174,137 +113,11 @@ class _Sidecar:
                 self.error = as_launch_error(trouble)
 
 
-def failed_entry(device: str, task: LaunchTask, error: HarnessError) -> LedgerEntry:
-    """Make the entry of a launch that was not started, because it cannot be."""
-    return _entry_without_result(device, task, "failed", as_launch_error(error))
-
-
-def interrupted_entry(device: str, task: LaunchTask, error: LaunchError) -> LedgerEntry:
-    """Make the entry of a launch that was cut short; a resumed sweep runs it again."""
-    return _entry_without_result(device, task, "interrupted", error)
-
-
-def _entry_without_result(
-    device: str, task: LaunchTask, status: Status, error: LaunchError
-) -> LedgerEntry:
-    return LedgerEntry(
-        device=device,
-        case=task.case.id,
-        status=status,
-        index=task.planned.index,
-        round=task.planned.round,
-        measured_pass=task.planned.measured_pass,
-        attempt=task.attempt,
-        error=error,
-    )
-
-
-def stage_files(device: Device, task: LaunchTask) -> tuple[str, str]:
-    """Bring the launch's artifact and check inputs to the device; return their paths there."""
-    model, artifact = task.model, task.artifact
-    assert artifact.path is not None
-    assert artifact.manifest is not None
-    assert model.checks_path is not None
-    return (
-        device.stage(artifact.path, artifact.manifest.sha256),
-        device.stage(model.checks_path, model.checks_sha256),
-    )
-
-
-def make_job(device: Device, task: LaunchTask, power: PowerSource | None = None) -> Job:
-    """Write the launch's job, in the device's own paths; `power` is sampled by it where it can be."""
-    measure, case = task.plan.measure, task.case
-    model, manifest, measured_pass = (
-        task.model,
-        task.artifact.manifest,
-        task.planned.measured_pass,
-    )
-    assert manifest is not None
-    model_file, checks_file = stage_files(device, task)
-    checks = tuple(
-        tuple(
-            TensorSource(
-                shape=t.shape, dtype=t.dtype, file=checks_file, offset_bytes=t.offset_bytes
-            )
-            for t in sample
-        )
-        for sample in model.checks
-    )
-    return Job(
-        launch=task.key,
-        engine=case.engine,
-        measured_pass=measured_pass,
-        model_file=model_file,
-        threads=case.threads,
-        affinity=_resolve_cores(device, case.affinity),
-        memory_format=case.variant.memory_format,
-        quantized_engine=manifest.quantized_engine,
-        inputs=checks[0],
-        checks=checks,
-        warm_loads=measure.warm_loads if measured_pass == "latency" else 0,
-        warmup=_warmup(measure),
-        steady=_steady(measure, measured_pass),
-        delay_seconds=measure.delay_seconds,
-        baseline_seconds=measure.baseline_seconds if measured_pass == "energy" else 0.0,
-        probes=(*device.probes(measured_pass), *(power.probes if power is not None else ())),
-    )
-
-
-def _resolve_cores(device: Device, affinity: str) -> tuple[int, ...] | None:
-    """Return the cores that an affinity means on this device; None for "all"."""
-    if affinity == "all":
-        return None
-    if affinity in ("big", "little"):
-        return device.resolve_cores(affinity)
-    return parse_cores(affinity)
-
-
-def parse_cores(affinity: str) -> tuple[int, ...]:
-    """Return the cores of "0,2-3" as (0, 2, 3)."""
-    cores: set[int] = set()
-    for part in affinity.split(","):
-        first, _, last = part.partition("-")
-        cores.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(cores))
-
-
-def _warmup(measure: Measure) -> Loop:
-    return Loop(
-        min_iterations=measure.warmup_iterations,
-        min_seconds=measure.warmup_seconds,
-        max_iterations=measure.max_iterations,
-        max_seconds=measure.max_seconds,
-    )
-
-
-def _steady(measure: Measure, measured_pass: Pass) -> Loop:
-    if measured_pass == "energy":
-        return Loop(
-            min_iterations=1,
-            min_seconds=measure.energy_seconds,
-            max_iterations=_MOST_ITERATIONS,
-            max_seconds=measure.energy_seconds,
-        )
-    profile = measured_pass == "profile"
-    iterations = measure.min_iterations
-    return Loop(
-        min_iterations=min(_PROFILE_ITERATIONS, iterations) if profile else iterations,
-        min_seconds=0.0 if profile else measure.min_seconds,
-        max_iterations=measure.max_iterations,
-        max_seconds=measure.max_seconds,
-    )
-
-
-def longest_seconds(task: LaunchTask) -> float:
-    """Return after how long a launch that is still busy is killed."""
-    measure = task.plan.measure
-    limit = measure.timeout_seconds or _PATIENCE_SECONDS + 2 * measure.max_seconds
-    if task.planned.measured_pass == "energy":
-        limit += measure.energy_seconds + 2 * measure.baseline_seconds
-    return limit
-
-
 def _wait(device: Device, task: LaunchTask, cancellation: Cancellation) -> JobStatus:
+    """Wait for a job to end; one that does not, or that is not wanted any more, is killed.
+
+    Raises DeviceError, RunnerTimeout, and Stopped unless it left a good record all the same.
+    """
     limit = longest_seconds(task)
     try:
         status = device.wait(task.key, limit, cancellation)
@@ -312,6 +125,8 @@ def _wait(device: Device, task: LaunchTask, cancellation: Cancellation) -> JobSt
             raise Stopped("the user wants to stop")
     except Stopped:
         device.kill(task.key)
+        if _is_good(_parse(device.fetch(task.key), task)):
+            return JobStatus("finished")
         raise
     if status.state == "running":
         device.kill(task.key)
@@ -322,46 +137,15 @@ def _wait(device: Device, task: LaunchTask, cancellation: Cancellation) -> JobSt
     return status
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    status: Status
-    error: LaunchError | None = None
-    fidelity: Fidelity | None = None
-
-
 _Parsed = LaunchRecord | Interrupted | BadRecord
 
 
 def _parse(result: JobResult, task: LaunchTask) -> _Parsed:
     """Read what a job left, once: large records take milliseconds."""
     try:
-        return parse_record(result.record or b"", task.key)
+        return check_record(result.record or b"", task.key)
     except BadRecord as error:
         return error
-
-
-def _judge(
-    task: LaunchTask,
-    result: JobResult,
-    parsed: _Parsed,
-    status: JobStatus,
-    problem: HarnessError | None,
-) -> _Verdict:
-    """Turn what came back into a status. Nothing that is not whole and right counts as ok."""
-    try:
-        if problem is not None:
-            raise problem
-        if status.state == "vanished" and not _is_good(parsed):
-            message = "the runner is gone without a trace; the device may have restarted"
-            return _Verdict("interrupted", LaunchError(kind="DeviceError", message=message))
-        record = _complete_record(task, parsed, result.stderr_tail, status.exit)
-        fidelity = compare_outputs(task.model, record)
-    except HarnessError as error:
-        return _Verdict("failed", as_launch_error(error))
-    wrong = _find_wrong(task, fidelity)
-    if wrong is not None:
-        return _Verdict("failed", as_launch_error(wrong), fidelity)
-    return _Verdict("ok", fidelity=fidelity)
 
 
 def _is_good(parsed: _Parsed) -> bool:
@@ -369,9 +153,20 @@ def _is_good(parsed: _Parsed) -> bool:
     return isinstance(parsed, LaunchRecord) and parsed.end.status == "ok"
 
 
-def as_launch_error(error: HarnessError) -> LaunchError:
-    """Return an error as the ledger keeps it."""
-    return LaunchError(kind=error.kind, message=error.message, advice=error.advice)
+def _check(attempt: Attempt, result: JobResult, status: JobStatus) -> None:
+    """Hold what came back against what was asked. Nothing that is not whole and right counts as ok.
+
+    Raises RunnerError for whatever is wrong with it.
+    """
+    task, parsed = attempt.task, _parse(result, attempt.task)
+    attempt.record = parsed if isinstance(parsed, LaunchRecord) else None
+    if status.state == "vanished" and not _is_good(parsed):
+        message = "the runner is gone without a trace; the device may have restarted"
+        attempt.interrupt(DeviceError(message))
+        return
+    record = _complete_record(task, parsed, result.stderr_tail, status.exit)
+    attempt.fidelity = compare_outputs(task.model, record)
+    _check_outputs(task, attempt.fidelity)
 
 
 def _complete_record(
@@ -428,16 +223,16 @@ def compare_outputs(model: ExportedModel, record: LaunchRecord) -> Fidelity | No
     return compare(expected, actual)
 
 
-def _find_wrong(task: LaunchTask, fidelity: Fidelity | None) -> WrongOutput | None:
-    """Tell what is wrong with the outputs: a fast wrong answer is a failure."""
+def _check_outputs(task: LaunchTask, fidelity: Fidelity | None) -> None:
+    """Raise WrongOutput if the outputs are too far off: a fast wrong answer is a failure."""
     floor = task.plan.measure.min_sqnr_db
     if floor is None:
         floor = task.artifact.min_sqnr_db
     if fidelity is None or is_good_enough(fidelity, floor):
-        return None
+        return
     seen = "not a finite number" if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f} dB"
     wanted = "finite numbers are needed" if floor is None else f"at least {floor:.0f} dB is needed"
-    return WrongOutput(
+    raise WrongOutput(
         f"the outputs on the device are wrong: their SQNR against the reference is {seen}, and "
         f"{wanted} of {task.case.variant.recipe}",
         "Such outputs cannot be compared: this device computes the model otherwise than the host."

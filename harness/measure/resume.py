@@ -1,4 +1,7 @@
-"""What a sweep's ledger lacks, and whether another try of a launch is due. Pure: nothing is run here."""
+"""What a sweep's ledger lacks of a device's launches, and what its lines say of them. Pure.
+
+Not here: what is due next for one launch (`next_step.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 
 from harness.analysis.validity import may_pass
 from harness.errors import EnergyRefused, MeterError
-from harness.measure.launch import LaunchTask
+from harness.measure.attempt import LaunchTask
 from harness.results.folder import Sweep
 from harness.schema.artifact import Artifact, ExportedModel
 from harness.schema.device import Conditions
@@ -76,7 +79,12 @@ def settled_launches(sweep: Sweep, device: str) -> dict[int, LedgerEntry]:
 
 def has_ended(entry: LedgerEntry, device: str) -> bool:
     """Tell whether an entry is of a launch on that device that came to an end, good or bad."""
-    launched = entry.device == device and entry.index is not None and not was_refused(entry)
+    return entry.device == device and is_end(entry)
+
+
+def is_end(entry: LedgerEntry) -> bool:
+    """Tell whether an entry is of a launch that came to an end, good or bad: that was a try."""
+    launched = entry.index is not None and not was_refused(entry)
     return launched and entry.status in ("ok", "failed")
 
 

@@ -1,6 +1,6 @@
 """What will run on one device, in which order, and about how long it takes.
 
-Not here: running it (`sweep.py`, `visit.py`).
+Not here: running it (`sweep.py`, `device_run.py`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rounds are outermost, so that drift spreads over all cases. A failed launch ends that launch, a
 lost device ends that device; the others go on. Whatever dies at any moment, a resumed sweep
 collects what had finished and runs only what the ledger lacks.
-Not here: one device's part (`visit.py`), how files stay whole (`ledger.py`), printing.
+Not here: one device's part (`device_run.py`), how files stay whole (`storage/`), printing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import tomli_w
 
 from harness.cancellation import Cancellation
 from harness.errors import StorageError, SweepError
-from harness.measure.device_run import Tools, measure, prepare
+from harness.measure.device_run import Services, measure, prepare
 from harness.measure.resume import missing_launches, settled_launches, was_refused
 from harness.measure.schedule import schedule
 from harness.results.folder import Sweep, read_sweep
@@ -132,7 +132,7 @@ def check_same_plan(sweep: Sweep, plan: Plan) -> None:
     )
 
 
-def run_sweep(folder: Path, tools: Tools) -> bool:
+def run_sweep(folder: Path, services: Services) -> bool:
     """Run what the sweep's ledger lacks. Returns whether every launch now has a good end.
 
     Devices are prepared one after the other, then measured in parallel: so nothing is pushed while
@@ -142,11 +142,12 @@ def run_sweep(folder: Path, tools: Tools) -> bool:
     try:
         with _locked(folder), closing(Cancellation()) as cancellation, ExitStack() as devices:
             sweep = read_sweep(folder)
-            models = _artifacts(sweep, tools)
-            runs = [prepare(sweep, models, info, tools, devices) for info in sweep.file.devices]
+            models = _artifacts(sweep, services)
+            runs = [prepare(sweep, models, info, services, devices) for info in sweep.file.devices]
             ready = [run for run in runs if run is not None]
             _in_parallel(
-                [partial(measure, sweep, run, tools, cancellation) for run in ready], cancellation
+                [partial(measure, sweep, run, services, cancellation) for run in ready],
+                cancellation,
             )
     except StorageError as error:
         resume = f"Then go on with: phonebench run --resume {folder}"
@@ -235,9 +236,9 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _artifacts(sweep: Sweep, tools: Tools) -> tuple[ExportedModel, ...]:
+def _artifacts(sweep: Sweep, services: Services) -> tuple[ExportedModel, ...]:
     """Export, or find again what was exported; a resumed sweep measures the very same files."""
-    models = tools.export(sweep.file.plan)
+    models = services.export(sweep.file.plan)
     if not sweep.models:
         content = ArtifactsFile(models=models).model_dump_json(indent=1)
         write_whole(sweep.folder / "artifacts.json", content.encode())

@@ -1,6 +1,7 @@
 """Launches that a phone runs by itself while nobody can reach it: sent away, waited for, and back.
 
-Not here: why it has to (`charging.py`).
+Its launches wait in a queue on it, and run while no charger feeds it. Not here: why they have to
+(`charging.py`), and collecting what they left (`device_run.py` takes them up like any others).
 """
 
 from __future__ import annotations
@@ -13,16 +14,13 @@ from harness.cancellation import Cancellation
 from harness.devices import usb_hub
 from harness.devices.base import BatteryDevice, Device
 from harness.errors import DeviceError, DeviceLost, EnergyRefused, Stopped
-from harness.measure.charging import EnergyPass, Patience
+from harness.measure.charging import EnergyPass
+from harness.measure.patience import PATIENCE, Patience
 from harness.runners.pack import RunnerPack
 from harness.schema.job import Job
 from harness.schema.plan import Plan
 
 Tell = Callable[[str], None]
-
-# Loading, first inference, checks and writing, beside what a job waits and works for.
-_OVERHEAD_SECONDS = 30.0
-
 
 # How much longer a phone that works is left alone than one that is waited for.
 _SELDOM = 10
@@ -35,7 +33,7 @@ def run_detached(
     plan: Plan,
     tell: Tell,
     cancellation: Cancellation,
-    patience: Patience | None = None,
+    patience: Patience = PATIENCE,
 ) -> None:
     """Let a phone run jobs by itself while it is unplugged, and return when it is back with them.
 
@@ -44,11 +42,11 @@ def run_detached(
     """
     if not isinstance(device, BatteryDevice):
         raise EnergyRefused(f"{device.info.id} cannot run launches by itself")
-    limits = patience or Patience()
     rest_seconds = int(min(plan.measure.cooldown_seconds, 300.0))
-    device.enqueue(jobs, int(limits.unplug + limits.replug), rest_seconds)
+    wait_seconds = patience.unplug_seconds + patience.replug_seconds
+    device.enqueue(jobs, int(wait_seconds), rest_seconds)
     queued = [job for job, _ in jobs]
-    absence = _Absence(device, energy.port, queued, rest_seconds, tell, cancellation, limits)
+    absence = _Absence(device, energy.port, queued, rest_seconds, tell, cancellation, patience)
     try:
         absence.wait()
     finally:
@@ -101,7 +99,9 @@ class _Absence:
                 f"{name}: unplug it now. {left} launches will run on its battery, about {minutes} min; "
                 "then plug it in again"
             )
-        limit = self.patience.port if self.port is not None else self.patience.unplug
+        limit = (
+            self.patience.port_seconds if self.port is not None else self.patience.unplug_seconds
+        )
         deadline = time.monotonic() + limit
         while (view := self.phone.look_at_queue()) and view.charging and view.left >= left:
             if time.monotonic() > deadline:
@@ -128,7 +128,7 @@ class _Absence:
                     usb_hub.switch(self.port, "on")
                 else:
                     self.tell(f"{name}: it should be done. Plug it in again")
-            if waited > expected + self.patience.replug:
+            if waited > expected + self.patience.replug_seconds:
                 raise DeviceLost(
                     f"{name} did not come back", "Plug it in, then: phonebench run --resume."
                 )
@@ -137,12 +137,13 @@ class _Absence:
 
     def _seconds(self, left: int) -> float:
         """Return how long the last jobs of the queue take, about."""
+        overhead_seconds = self.patience.launch_overhead_seconds
         return sum(
-            2 * job.baseline_seconds + job.steady.max_seconds + _OVERHEAD_SECONDS
+            2 * job.baseline_seconds + job.steady.max_seconds + overhead_seconds
             for job in self.jobs[-left:]
         )
 
     def _pause(self, times: int = 1) -> None:
-        self.cancellation.wait_for(None, times * self.patience.poll)
+        self.cancellation.wait_for(None, times * self.patience.poll_seconds)
         if self.cancellation.is_set():
             raise Stopped("the user wants to stop")

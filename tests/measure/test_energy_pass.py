@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.energy import Energy, measure_energy, needed_phases
+from harness.analysis.energy import measure_energy, needed_phases
 from harness.cancellation import Cancellation
 from harness.devices import usb_hub
 from harness.devices.android.device import AndroidPhone
@@ -24,8 +24,9 @@ from harness.devices.base import QueueView, Recorder
 from harness.devices.calibrations import calibration_path, store_calibration
 from harness.doctor.examine import judge_energy, refuse_unfit
 from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
-from harness.measure.charging import EnergyPass, Patience, open_energy_pass
-from harness.measure.device_run import Tools
+from harness.measure.charging import EnergyPass, open_energy_pass
+from harness.measure.device_run import Services
+from harness.measure.patience import PATIENCE, Patience
 from harness.measure.sweep import create_sweep, run_sweep
 from harness.measure.unplugged import run_detached
 from harness.results.folder import Sweep, read_sweep
@@ -33,6 +34,7 @@ from harness.runners import pack_for
 from harness.runners.pack import RunnerPack
 from harness.runners.synthetic_load import ENGINE, SyntheticLoad
 from harness.schema.device import Conditions
+from harness.schema.energy import Energy
 from harness.schema.job import Channel, Job, Loop, Probe, TensorSource
 from harness.schema.plan import DeviceSettings, Plan, make_plan
 from harness.schema.power import CURRENT, Calibration, PowerSource, SourceKind
@@ -47,7 +49,13 @@ from tests.virtual_android import AdbServer, VirtualPhone
 from tests.virtual_android.spec import Battery
 
 VIRTUAL_TOOLS = VIRTUAL_ANDROID
-AT_ONCE = Patience(reversal=0.0, unplug=5.0, port=5.0, replug=30.0, poll=0.05)
+AT_ONCE = Patience(
+    reversal_seconds=0.0,
+    unplug_seconds=5.0,
+    port_seconds=5.0,
+    replug_seconds=30.0,
+    poll_seconds=0.05,
+)
 CALIBRATION = Calibration(
     fingerprint="f00d",
     made_unix=0.0,
@@ -232,8 +240,7 @@ def test_suspended_charging_is_believed_when_the_current_has_turned_round() -> N
     energy = open_energy_pass(device, plan(), lambda text: None, AT_ONCE)
     assert energy.charging == "suspend"
     assert device.applied[-1].suspend_charging
-    with energy.around_launch(device):
-        pass
+    energy.check_charging(device)
 
 
 @pytest.mark.parametrize(
@@ -261,8 +268,8 @@ def test_a_launch_does_not_begin_when_charging_has_come_back() -> None:
     device = FakePhone(sources=(gauge(),))
     energy = open_energy_pass(device, plan(), lambda text: None, AT_ONCE)
     device.charges = True
-    with pytest.raises(EnergyRefused, match="charges again"), energy.around_launch(device):
-        raise AssertionError("it began")
+    with pytest.raises(EnergyRefused, match="charges again"):
+        energy.check_charging(device)
 
 
 def test_what_works_for_nobody_else_is_left_to_a_persons_hand() -> None:
@@ -274,8 +281,8 @@ def test_what_works_for_nobody_else_is_left_to_a_persons_hand() -> None:
 
 def test_the_docs_say_how_long_a_person_is_waited_for() -> None:
     page = (REPOSITORY / "docs/energy.md").read_text()
-    assert f"You have {Patience().unplug / 60:g} minutes to pull it" in page
-    assert f"not back\n   {Patience().replug / 3600:g} hour later counts as lost" in page
+    assert f"You have {PATIENCE.unplug_seconds / 60:g} minutes to pull it" in page
+    assert f"not back\n   {PATIENCE.replug_seconds / 3600:g} hour later counts as lost" in page
 
 
 def test_a_port_that_cannot_be_switched_is_refused_with_the_reason() -> None:
@@ -302,10 +309,7 @@ class StuckPhone(FakePhone):
         return QueueView(1, charging=self.looks % 3 == 0)
 
 
-def test_a_launch_that_does_not_end_keeps_nobody_pulling_the_cable_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("harness.measure.unplugged._OVERHEAD_SECONDS", 0.0)
+def test_a_launch_that_does_not_end_keeps_nobody_pulling_the_cable_for_ever() -> None:
     told: list[str] = []
     loop = Loop(min_iterations=1, min_seconds=0.2, max_iterations=1, max_seconds=0.2)
     job = Job(
@@ -322,7 +326,7 @@ def test_a_launch_that_does_not_end_keeps_nobody_pulling_the_cable_for_ever(
     with closing(Cancellation()) as cancellation:
         wanted = plan(charging="by-hand", cooldown_seconds=0)
         jobs: Any = [(job, None)]  # this phone starts nothing
-        patience = replace(AT_ONCE, poll=0.01)
+        patience = replace(AT_ONCE, poll_seconds=0.01, launch_overhead_seconds=0.0)
         run_detached(StuckPhone(), energy, jobs, wanted, told.append, cancellation, patience)
     assert "does not end" in told[-1]
     assert any("too early" in text for text in told)
@@ -387,6 +391,7 @@ class Desk:
     told: list[str] = field(default_factory=list)
     on_told: Callable[[str], None] = lambda text: None
     tell_at_once: Callable[[str], None] = lambda text: None
+    patience: Patience = PATIENCE
 
     def tell(self, text: str) -> None:
         self.tell_at_once(text)
@@ -395,14 +400,15 @@ class Desk:
 
     def run(self, sweep: Sweep) -> list[LedgerEntry]:
         model = made_up_model(self.folder, sweep.file.plan, sleep_ms=800)
-        tools = Tools(
+        services = Services(
             export=lambda plan: (model,),
             open_device=lambda info, purpose: AndroidPhone(info.id, purpose, QUICK),
             runner_pack=lambda engine, info: fake_runner_pack(),
             observe=lambda progress: None,
             warn=self.tell,
+            patience=self.patience,
         )
-        run_sweep(sweep.folder, tools)
+        run_sweep(sweep.folder, services)
         return list(read_sweep(sweep.folder).entries)
 
 
@@ -484,12 +490,10 @@ def test_a_host_that_ends_meanwhile_loses_nothing_that_the_phone_did(
 
 @pytest.mark.slow
 def test_nobody_who_unplugs_it_means_no_energy_and_a_phone_left_as_it_was(
-    adb: AdbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adb: AdbServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(
-        "harness.measure.charging.Patience", lambda: replace(Patience(), unplug=1.0)
-    )
     with desk(adb, tmp_path) as (scene, sweep):
+        scene.patience = replace(PATIENCE, unplug_seconds=1.0)
         entries = scene.run(sweep)
         assert [entry.status for entry in entries] == ["failed"] * 4
         assert all(e.error is not None and "was not unplugged" in e.error.message for e in entries)
@@ -514,10 +518,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int],
 
 @pytest.mark.slow
 def test_a_hub_switches_the_phone_off_its_charger_and_on_again(
-    adb: AdbServer, tmp_path: Path, hub: Callable[[str, int], None], monkeypatch: pytest.MonkeyPatch
+    adb: AdbServer, tmp_path: Path, hub: Callable[[str, int], None]
 ) -> None:
-    monkeypatch.setattr("harness.measure.unplugged._OVERHEAD_SECONDS", 4.0)
     with desk(adb, tmp_path, charging="usb-port") as (scene, sweep):
+        scene.patience = replace(PATIENCE, launch_overhead_seconds=4.0)
         hub("VP0001", scene.phone.port)
         entries = scene.run(sweep)
         assert [entry.status for entry in entries] == ["ok"] * 4

@@ -18,6 +18,8 @@ import pytest
 
 import harness.measure.device_run as device_run
 import harness.measure.launch as launch_module
+import harness.results.launches as launch_files
+from harness.analysis.energy import measure_energy
 from harness.cancellation import Cancellation
 from harness.cli.terminal import cooldown_words, what_does_not_count
 from harness.devices.base import JobStatus
@@ -32,10 +34,11 @@ from harness.errors import (
     StorageError,
     SweepError,
 )
-from harness.measure import cooldown
 from harness.measure.charging import EnergyPass
 from harness.measure.cooldown import Cooldown
-from harness.measure.device_run import Progress, Tools
+from harness.measure.device_run import Services
+from harness.measure.patience import Patience
+from harness.measure.progress import Progress
 from harness.measure.sweep import (
     Unfinished,
     check_same_plan,
@@ -45,12 +48,14 @@ from harness.measure.sweep import (
     run_sweep,
 )
 from harness.results.folder import Sweep, append_entry, read_sweep
+from harness.results.launches import read_sidecar
 from harness.schema.artifact import Artifact, CheckTensor, ExportedModel, Manifest
 from harness.schema.device import DeviceInfo
+from harness.schema.energy import EnergyTrouble
 from harness.schema.job import Job
 from harness.schema.plan import Plan, parse_plan
 from harness.schema.power import PowerSource
-from harness.schema.record import LaunchRecord, Trace, read_record, read_sidecar, write_sidecar
+from harness.schema.record import LaunchRecord, Trace, parse_sidecar, read_record, write_sidecar
 from harness.schema.sweep import LedgerEntry
 from harness.schema.validity import Validity
 from harness.storage.files import write_whole
@@ -63,6 +68,7 @@ from tests.fakes.device import (
     good_record,
     wrong_record,
 )
+from tests.fakes.energy import Load, as_bytes, launch, rapl
 
 PLAN = """
 [plan]
@@ -80,6 +86,8 @@ threads = [1, 2]
 passes = ["latency"]
 """
 LAUNCHES = 2 * 2  # rounds and thread counts; int8-static is skipped
+OFTEN = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.001)
+"""Asks a device often whether it is cool: it is a made-up one."""
 
 
 class Killed(BaseException):
@@ -94,25 +102,27 @@ class Scene:
     plan: Plan
     device: FakeDevice
     models: tuple[ExportedModel, ...]
+    patience: Patience = OFTEN
     seen: list[Progress] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def tools(self) -> Tools:
-        return Tools(
+    def services(self) -> Services:
+        return Services(
             export=lambda plan: self.models,
             open_device=lambda info, purpose: self.device,
             runner_pack=lambda engine, info: None,  # type: ignore[arg-type,return-value]
             observe=self.seen.append,
             warn=self.warnings.append,
+            patience=self.patience,
         )
 
     def run(self) -> bool:
-        return run_sweep(self.folder, self.tools())
+        return run_sweep(self.folder, self.services())
 
     def another_host(self, **changes: object) -> Scene:
         """Return the scene as a new host finds it: the folder and the device's storage stay."""
         device = FakeDevice(info=self.device.info, storage=self.device.storage, **changes)  # type: ignore[arg-type]
-        return Scene(self.folder, self.plan, device, self.models)
+        return Scene(self.folder, self.plan, device, self.models, self.patience)
 
     def read(self) -> Sweep:
         return read_sweep(self.folder)
@@ -291,6 +301,24 @@ def test_trouble_with_the_device_interrupts_a_launch_and_its_job_is_taken_up(sce
     assert len(scene.device.storage.started) == LAUNCHES
 
 
+def test_a_device_that_does_not_forget_at_once_repeats_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget, calls = FakeDevice.forget, 0
+
+    def stall_at_first(device: FakeDevice, launch: str) -> None:
+        nonlocal calls
+        calls += 1
+        forget(device, launch)
+        if calls % 2:
+            raise CommandTimeout("the link stalls")
+
+    monkeypatch.setattr(FakeDevice, "forget", stall_at_first)
+    assert scene.run()
+    assert [(e.attempt, e.status) for e in scene.launched()] == [(1, "ok")] * LAUNCHES
+    assert scene.device.storage.jobs == {}
+
+
 def test_a_device_in_trouble_twice_is_given_up_and_its_job_is_collected_later(
     scene: Scene,
 ) -> None:
@@ -362,7 +390,7 @@ def test_one_lost_device_does_not_stop_another(tmp_path: Path) -> None:
             device.on_wait = lose
         return device
 
-    assert not run_sweep(scene.folder, replace(scene.tools(), open_device=open_device))
+    assert not run_sweep(scene.folder, replace(scene.services(), open_device=open_device))
     ok = [entry.device for entry in scene.read().entries if entry.status == "ok"]
     assert ok == ["other"] * LAUNCHES
 
@@ -376,7 +404,7 @@ def test_a_device_that_cannot_be_opened_does_not_stop_another(tmp_path: Path) ->
             raise DeviceLost("it is not there")
         return FakeDevice(info=info)
 
-    assert not run_sweep(scene.folder, replace(scene.tools(), open_device=open_device))
+    assert not run_sweep(scene.folder, replace(scene.services(), open_device=open_device))
     assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
     assert scene.warnings == ["it is not there"]
 
@@ -389,12 +417,12 @@ def test_a_device_without_a_runtime_pack_does_not_stop_another(tmp_path: Path) -
         if info.id == "fake":
             raise RunnerPackError("there is none for it")
 
-    tools = replace(
-        scene.tools(),
+    services = replace(
+        scene.services(),
         open_device=lambda info, purpose: FakeDevice(info=info),
         runner_pack=find_pack,  # type: ignore[arg-type]
     )
-    assert not run_sweep(scene.folder, tools)
+    assert not run_sweep(scene.folder, services)
     assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
     assert scene.warnings == ["there is none for it"]
 
@@ -437,8 +465,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, *, after: bool) -> Ite
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(device_run, "append_entry", mortal(append_entry))
-        patch.setattr(device_run, "write_whole", mortal(write_whole))
+        patch.setattr(launch_files, "append_entry", mortal(append_entry))
+        patch.setattr(launch_files, "write_whole", mortal(write_whole))
         for name in ("start", "wait", "fetch", "forget"):
             patch.setattr(FakeDevice, name, mortal(getattr(FakeDevice, name)))
         yield
@@ -476,13 +504,6 @@ HOT = {"thermal_status": 2, "temperature_celsius": 45.0}
 CALM = {"thermal_status": 0, "temperature_celsius": 30.0}
 
 
-@pytest.fixture
-def quick_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask a device often whether it is cool: it is a made-up one."""
-    monkeypatch.setattr(cooldown, "_FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(cooldown, "_LONGEST_PAUSE_SECONDS", 0.001)
-
-
 def remade(scene: Scene, measure: str, **device: Any) -> Scene:
     """Return the scene with other settings of one launch, and another device."""
     passes = "" if "passes" in measure else '\npasses = ["latency"]'
@@ -491,7 +512,6 @@ def remade(scene: Scene, measure: str, **device: Any) -> Scene:
     return Scene(folder, plan, FakeDevice(**device), scene.models)
 
 
-@pytest.mark.usefixtures("quick_gate")
 def test_a_launch_that_was_throttled_is_kept_and_made_again_once_the_device_is_cool(
     scene: Scene,
 ) -> None:
@@ -502,7 +522,7 @@ def test_a_launch_that_was_throttled_is_kept_and_made_again_once_the_device_is_c
     assert [(e.attempt, e.status) for e in first] == [(1, "ok"), (2, "ok")]
     assert [e.validity.level for e in first if e.validity] == ["invalid", "valid"]
     assert first[0].validity is not None
-    assert [reason.key for reason in first[0].validity.reasons] == ["status_rose"]
+    assert [reason.key for reason in first[0].validity.reasons] == ["status-rose"]
     assert str(first[1].file).endswith(".retry1.jsonl")
     assert all((scene.folder / str(e.file)).exists() for e in first)
     assert first[0].cooled_seconds == 0
@@ -516,7 +536,6 @@ def test_a_launch_that_was_throttled_is_kept_and_made_again_once_the_device_is_c
     assert [step.done for step in scene.seen if step.entry] == [0, *range(1, LAUNCHES + 1)]
 
 
-@pytest.mark.usefixtures("quick_gate")
 def test_tries_end_and_a_resumed_sweep_makes_no_more_of_them(scene: Scene) -> None:
     scene = remade(scene, "retries = 2")
     scene.device.climate = lambda n: HOT if n % 2 == 0 else CALM
@@ -529,7 +548,6 @@ def test_tries_end_and_a_resumed_sweep_makes_no_more_of_them(scene: Scene) -> No
     assert len(scene.device.storage.started) == 3 * LAUNCHES
 
 
-@pytest.mark.usefixtures("quick_gate")
 def test_how_many_launches_do_not_count_is_said_in_a_line(scene: Scene) -> None:
     scene = remade(scene, "retries = 0")
     scene.device.climate = lambda n: HOT if n == 2 else {**CALM, "battery_percent": 9 + n}
@@ -630,7 +648,6 @@ def test_a_reason_that_will_not_pass_is_not_tried_again(scene: Scene) -> None:
     assert {e.validity.level for e in scene.launched() if e.validity} == {"suspect"}
 
 
-@pytest.mark.usefixtures("quick_gate")
 def test_a_device_that_does_not_cool_is_measured_all_the_same_and_that_is_said(
     scene: Scene,
 ) -> None:
@@ -638,20 +655,16 @@ def test_a_device_that_does_not_cool_is_measured_all_the_same_and_that_is_said(
     scene.device.climate = lambda n: CALM if n <= 2 else {"temperature_celsius": 45.0}
     assert scene.run()
     keys = [[r.key for r in e.validity.reasons] for e in scene.launched() if e.validity]
-    assert keys == [[], *[["not_cooled"]] * (LAUNCHES - 1)]
+    assert keys == [[], *[["not-cooled"]] * (LAUNCHES - 1)]
 
 
-@pytest.mark.usefixtures("quick_gate")
-def test_a_room_that_became_warmer_holds_nothing_up(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cooldown, "_SETTLED_SECONDS", 0.01)
+def test_a_room_that_became_warmer_holds_nothing_up(scene: Scene) -> None:
+    scene.patience = replace(OFTEN, settled_seconds=0.01)
     scene.device.climate = lambda n: CALM if n <= 2 else {"temperature_celsius": 45.0}
     assert scene.run()
     assert {e.validity.level for e in scene.launched() if e.validity} == {"valid"}
 
 
-@pytest.mark.usefixtures("quick_gate")
 def test_ctrl_c_while_a_device_cools_stops_at_once_and_a_resumed_sweep_waits_for_the_same(
     scene: Scene,
 ) -> None:
@@ -701,10 +714,7 @@ RAILS = PowerSource(kind="rails", name="rails: CPU")
 ENERGY = 'passes = ["latency", "energy"]\nretries = 0\nbaseline_seconds = 1\nenergy_seconds = 5'
 
 
-def test_energy_is_recorded_beside_the_launch_and_stored_with_its_source(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.analysis.validity.measure_energy", lambda *_: None)
+def test_energy_is_recorded_beside_the_launch_and_stored_with_its_source(scene: Scene) -> None:
     recorder = MadeUpRecorder()
     scene = remade(scene, ENERGY, source=RAILS, recorder_of=lambda source: recorder)
     assert scene.run()
@@ -714,10 +724,37 @@ def test_energy_is_recorded_beside_the_launch_and_stored_with_its_source(
     for entry in energy:
         assert entry.power == RAILS
         assert str(entry.sidecar_file).endswith(f"{entry.case}.sidecar.jsonl")
-        assert read_sidecar(scene.folder / str(entry.sidecar_file)) == (RAIL,)
+        assert read_sidecar(scene.folder, entry) == ((RAIL,), "")
     jobs = [job for job in scene.device.storage.started if job.measured_pass == "energy"]
     assert {job.baseline_seconds for job in jobs} == {1.0}
     assert {(j.steady.min_seconds, j.steady.max_seconds) for j in jobs} == {(5.0, 5.0)}
+
+
+def answer_with(record: LaunchRecord) -> Callable[[Job], bytes]:
+    """Return a runner that always comes back with this record, as the launch that it was asked for."""
+
+    def answer(job: Job) -> bytes:
+        header = record.header.model_copy(update={"launch": job.launch, "job": job})
+        return as_bytes(replace(record, header=header))
+
+    return answer
+
+
+def test_the_energy_by_which_a_launch_was_judged_is_in_its_line_of_the_ledger(scene: Scene) -> None:
+    load = Load(block=10.0, baseline=5.0)
+    source = PowerSource(kind="rapl", name="rapl", wraps_at=1e12)
+    worked = launch(load, tuple(rapl(load.watts(), 1e12)))
+    for record in (worked, launch(load)):
+        told = remade(scene, ENERGY, source=source, answer=answer_with(record))
+        told.models = (scene.models[0].model_copy(update={"reference_path": None}),)
+        told.run()
+        for entry in told.launched():
+            assert entry.energy == (
+                measure_energy(record, (), source) if entry.measured_pass == "energy" else None
+            )
+            if isinstance(entry.energy, EnergyTrouble):
+                assert entry.validity is not None
+                assert entry.energy.text in [reason.text for reason in entry.validity.reasons]
 
 
 @pytest.mark.parametrize("trouble", ["start", "stop"])
@@ -728,7 +765,7 @@ def test_a_recorder_in_trouble_does_not_end_the_launch(scene: Scene, trouble: st
     energy = [e for e in scene.launched() if e.measured_pass == "energy"]
     assert {e.status for e in energy} == {"ok"}
     assert {e.sidecar_error.message for e in energy if e.sidecar_error} == {"the meter is gone"}
-    assert {r.key for e in energy if e.validity for r in e.validity.reasons} == {"recorder_failed"}
+    assert {r.key for e in energy if e.validity for r in e.validity.reasons} == {"recorder-failed"}
     assert all(e.sidecar_file is None for e in energy)
 
 
@@ -745,9 +782,8 @@ def test_energy_that_is_refused_fails_its_own_launches_and_no_others(scene: Scen
 
 
 def test_energy_that_was_refused_is_measured_by_a_resumed_sweep_once_it_can_be(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene,
 ) -> None:
-    monkeypatch.setattr("harness.analysis.validity.measure_energy", lambda *_: None)
     scene = remade(scene, ENERGY)
     assert not scene.run()
     recorder = MadeUpRecorder()
@@ -769,7 +805,6 @@ def test_what_a_phone_did_on_its_own_counts_though_nobody_unplugged_it_for_the_r
             device.start(job, pack)  # type: ignore[arg-type]
         raise EnergyRefused("it was not unplugged")
 
-    monkeypatch.setattr("harness.analysis.validity.measure_energy", lambda *_: None)
     by_hand = EnergyPass(RAILS, None, "by-hand")
     monkeypatch.setattr(device_run, "open_energy_pass", lambda *_: by_hand)
     monkeypatch.setattr(device_run, "run_detached", plug_in_early)
@@ -784,17 +819,14 @@ def test_what_a_phone_did_on_its_own_counts_though_nobody_unplugged_it_for_the_r
     assert len(started) == len(set(started)) == 2 * LAUNCHES
 
 
-def test_a_file_of_what_was_recorded_beside_that_was_cut_is_seen(tmp_path: Path) -> None:
-    path, whole = tmp_path / "beside.jsonl", write_sidecar((RAIL, RAIL))
-    path.write_bytes(whole)
-    assert read_sidecar(path) == (RAIL, RAIL)
+def test_a_file_of_what_was_recorded_beside_that_was_cut_is_seen() -> None:
+    whole = write_sidecar((RAIL, RAIL))
+    assert parse_sidecar(whole, "sidecar") == (RAIL, RAIL)
     for end in range(len(whole) - 1):
-        path.write_bytes(whole[:end])
         with pytest.raises(BadRecord):
-            read_sidecar(path)
-    path.write_bytes(whole.replace(b"5.0", b"6.0"))
+            parse_sidecar(whole[:end], "sidecar")
     with pytest.raises(BadRecord):
-        read_sidecar(path)
+        parse_sidecar(whole.replace(b"5.0", b"6.0"), "sidecar")
 
 
 def test_a_line_torn_by_a_crash_is_not_trusted_and_swallows_no_other(scene: Scene) -> None:

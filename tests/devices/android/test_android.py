@@ -25,7 +25,8 @@ from harness.devices.android.device import AndroidPhone, Timing, discover
 from harness.devices.android.scripts import ROOT
 from harness.devices.base import JobStatus
 from harness.errors import CommandFailed, DeviceError, DeviceLost, DeviceNotFound, NotSupported
-from harness.measure.device_run import Progress, Tools
+from harness.measure.device_run import Services
+from harness.measure.progress import Progress
 from harness.measure.sweep import create_sweep, run_sweep
 from harness.results.folder import read_sweep
 from harness.runners.pack import RunnerPack
@@ -633,7 +634,7 @@ class Scene:
     """A sweep on phones, with the fake runner; a new host can come at any time."""
 
     folder: Path
-    tools: Tools
+    services: Services
     began: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -660,17 +661,17 @@ class Scene:
                 began.append(progress.device)
                 on_begin(len(began))
 
-        tools = Tools(
+        services = Services(
             export=lambda plan: (model,),
             open_device=lambda info, purpose: AndroidPhone(info.id, purpose, QUICK),
             runner_pack=lambda engine, info: pack,
             observe=observe,
             warn=warnings.append,
         )
-        return cls(folder, tools, began, warnings)
+        return cls(folder, services, began, warnings)
 
     def run(self) -> bool:
-        return run_sweep(self.folder, self.tools)
+        return run_sweep(self.folder, self.services)
 
     def entries(self) -> list[LedgerEntry]:
         return list(read_sweep(self.folder).entries)
@@ -742,7 +743,7 @@ def test_a_host_that_ends_early_is_followed_by_one_that_runs_only_what_is_missin
         "        threading.Timer(0.7, os.kill, (os.getpid(), number)).start()\n"
         f"tmp = Path({str(tmp_path)!r})\n"
         "scene = Scene.of(tmp, infos, fake_runner_pack(), sleep_ms=1500, rounds=3, on_begin=strike)\n"
-        "run_sweep(folder, scene.tools)\n"
+        "run_sweep(folder, scene.services)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)
     assert ended.returncode != 0
@@ -771,8 +772,8 @@ def test_phones_are_measured_in_parallel_and_one_that_is_lost_stops_no_other(
         infos = [info_of(one) for one in (phone, *others)]
         scene = Scene.of(tmp_path, infos, pack, sleep_ms=500, rounds=3, on_begin=strike)
         quick = replace(QUICK, patience_seconds=1.0)
-        scene.tools = replace(
-            scene.tools, open_device=lambda info, purpose: AndroidPhone(info.id, purpose, quick)
+        scene.services = replace(
+            scene.services, open_device=lambda info, purpose: AndroidPhone(info.id, purpose, quick)
         )
         assert not scene.run()
         assert set(scene.began[:3]) == {info.id for info in infos}, "all began at once"
