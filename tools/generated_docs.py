@@ -1,4 +1,4 @@
-"""The parts of the docs that the code itself tells: rooms, who knows whom, what the doctor asks.
+"""The parts of the docs that the code itself tells: rooms, who knows whom, what is asked and judged.
 
     python -m tools.generated_docs           write them anew
     python -m tools.generated_docs --check   exit code 1 if a page is not as the code is
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grimp
 
+from harness.analysis.validity import RULES
 from harness.doctor.checks import COMMON, Check
 from harness.doctor.checks_android import ANDROID
 from harness.doctor.checks_computer import COMPUTER
@@ -84,7 +85,23 @@ def _check_row(check: Check, of: str) -> str:
     return f"| `{check.key}` | {of} | {check.serious} | {check.warning} | {check.why} |"
 
 
-PARTS: dict[str, Callable[[], str]] = {"house": house, "rooms": rooms, "checks": checks}
+def rules() -> str:
+    """List what may speak against a launch."""
+    lines = ["| key | level | passing | when |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{rule.key}` | {', '.join(rule.levels)} | "
+        f"{rule.passing_words or ('yes' if rule.passing else 'no')} | {rule.when} |"
+        for rule in RULES
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "house": house,
+    "rooms": rooms,
+    "checks": checks,
+    "rules": rules,
+}
 
 
 def fill(text: str) -> str:
