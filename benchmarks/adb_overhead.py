@@ -24,7 +24,7 @@ from pathlib import Path
 from harness.devices import registry as devices
 from harness.measure.device_run import Services
 from harness.measure.progress import Progress
-from harness.measure.sweep import create_sweep, run_sweep
+from harness.measure.sweep import create_sweep, hold, is_complete, run_sweep
 from harness.results.folder import read_sweep
 from harness.schema.plan import make_plan
 from tests.fakes.packs import fake_runner_pack, made_up_model
@@ -46,7 +46,6 @@ def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[
     model = made_up_model(folder, plan, sleep_ms=sleep_ms)
     steps: list[tuple[float, Progress]] = []
     services = Services(
-        export=lambda plan: (model,),
         open_device=devices.open_device,
         runner_pack=lambda engine, info: fake_runner_pack(
             "local" if info.kind == "local" else "android"
@@ -54,7 +53,9 @@ def _run(names: list[str], folder: Path, launches: int, sleep_ms: int) -> tuple[
         observe=lambda progress: steps.append((time.monotonic(), progress)),
         warn=print,
     )
-    assert run_sweep(sweep, services)
+    with hold(sweep) as held:
+        run_sweep(held, (model,), services)
+    assert is_complete(read_sweep(sweep))
     return sweep, steps[-1][0] - steps[0][0]
 
 

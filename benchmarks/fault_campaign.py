@@ -38,7 +38,7 @@ from harness.devices.base import Device
 from harness.devices.local.device import LocalDevice
 from harness.measure.device_run import Services
 from harness.measure.progress import Progress
-from harness.measure.sweep import create_sweep, run_sweep
+from harness.measure.sweep import create_sweep, hold, run_sweep
 from harness.results.folder import read_sweep
 from harness.schema.device import DeviceInfo
 from harness.schema.plan import Plan, make_plan
@@ -240,14 +240,13 @@ def be_host(serial: str, folder: Path, sweep: Path) -> None:
             print(progress.done, flush=True)
 
     services = Services(
-        export=lambda plan: (model,),
         open_device=lambda info, purpose: open_device(serial, folder, purpose),
         runner_pack=lambda engine, info: pack,
         observe=observe,
         warn=lambda text: print(text.splitlines()[0], file=sys.stderr, flush=True),
     )
-    with suppress(KeyboardInterrupt):
-        run_sweep(sweep, services)
+    with suppress(KeyboardInterrupt), hold(sweep) as held:
+        run_sweep(held, (model,), services)
 
 
 # --- the campaign --------------------------------------------------------------------------------

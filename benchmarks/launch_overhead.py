@@ -33,8 +33,8 @@ def _sweep(folder: Path, launches: int) -> list[float]:
     (folder / "small_model.py").write_text(_MODEL)
     command = [
         *(sys.executable, "-m", "harness", "run", "small_model:net", "--shape", "1x64"),
-        *("--rounds", str(launches), "--passes", "latency", "--min-iterations", "20"),
-        *("--min-seconds", "0.05", "--no-report"),
+        *("--rounds", str(launches), "--passes", "latency", "--no-report"),
+        *("--set", "measure.min_iterations=20", "--set", "measure.min_seconds=0.05"),
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
     sweep = read_sweep(next((folder / "sweeps").iterdir()))

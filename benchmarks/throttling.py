@@ -31,7 +31,7 @@ import numpy as np
 from harness import runners
 from harness.devices.android.device import AndroidPhone
 from harness.measure.device_run import Services
-from harness.measure.sweep import create_sweep, run_sweep
+from harness.measure.sweep import create_sweep, hold, run_sweep
 from harness.results.folder import Sweep, read_sweep
 from harness.runners.pack import RunnerPack
 from harness.runners.synthetic_load import ENGINE, SyntheticLoad
@@ -115,13 +115,13 @@ def run(server: AdbServer, launches: int, fault: Fault | None, folder: Path) -> 
         if fault is not None:
             phone.faults.add(fault)
         services = Services(
-            export=lambda plan: (model,),
             open_device=lambda info, purpose: SyntheticPhone(info.id, purpose),
             runner_pack=lambda engine, info: pack,
             observe=lambda progress: None,
             warn=say,
         )
-        run_sweep(sweep, services)
+        with hold(sweep) as held:
+            run_sweep(held, (model,), services)
     return read_sweep(sweep)
 
 

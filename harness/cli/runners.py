@@ -1,39 +1,45 @@
 """The verbs of `phonebench runners`: list, build, verify, add and remove runner packs.
 
-Like `cli.py`, which it belongs to, it prints and exits. Not here: what a pack is (`runtimes/`).
+Not here: what a pack is (`harness/runners/`).
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.options import Json, examples
+from harness.cli.output import INCOMPLETE, print_json, say
 from harness.errors import PlanError
 
 if TYPE_CHECKING:
     from harness.runners.inventory import InventoryItem
     from harness.runners.pack import RunnerPack
 
-_INCOMPLETE = 3
 _LOCAL = "local"
 
 app = typer.Typer(
     help="The native runners: what is built for this computer and for phones.",
-    epilog="Examples: phonebench runners list | phonebench runners build --abi arm64-v8a | "
-    "phonebench runners verify",
+    short_help="List, build, check, add and remove native runners.",
+    epilog=examples(
+        "phonebench runners list",
+        "phonebench runners build --abi arm64-v8a",
+        "phonebench runners verify",
+    ),
     no_args_is_help=True,
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-_Engine = Annotated[str, typer.Option(help="The engine.")]
+_Engine = Annotated[str, typer.Option(metavar="NAME", help="The engine.")]
 
 
-@app.command(name="list", epilog="Example: phonebench runners list --json")
-def list_packs(as_json: _Json = False) -> None:
+@app.command(
+    name="list",
+    short_help="List the runner packs there are, and those that could be.",
+    epilog=examples("phonebench runners list", "phonebench runners list --json"),
+)
+def list_packs(as_json: Json = False) -> None:
     """List the runner packs on this computer, and those that could be built.
 
     ready: used by the next run; own: added by hand, used instead of a built one; old: made of
@@ -43,7 +49,7 @@ def list_packs(as_json: _Json = False) -> None:
 
     rows = take_inventory()
     if as_json:
-        _print_json([_row(found) for found in rows])
+        print_json([_row(found) for found in rows])
         return
     from harness.cli.terminal import runners_table, show
     from harness.runners.pack import packs_folder
@@ -53,16 +59,21 @@ def list_packs(as_json: _Json = False) -> None:
 
 
 @app.command(
-    epilog="Examples: phonebench runners build | phonebench runners build --abi arm64-v8a --rebuild"
+    short_help="Build runner packs beforehand.",
+    epilog=examples(
+        "phonebench runners build", "phonebench runners build --abi arm64-v8a --rebuild"
+    ),
 )
 def build(
     abi: Annotated[
         list[str] | None,
-        typer.Option(help="arm64-v8a, x86_64 (emulators), or local; may be repeated."),
+        typer.Option(
+            metavar="ABI", help="arm64-v8a, x86_64 (emulators), or local; may be repeated."
+        ),
     ] = None,
     engine: _Engine = "lite",
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build though there is one.")] = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Build runner packs: without --abi, those for phones. Needs a minute and 84 MB, once.
 
@@ -77,51 +88,60 @@ def build(
     _check_choice("engine", [engine], RUNNERS)
     _check_choice("ABI", wanted, (*PHONE_ABIS, _LOCAL))
     packs = [
-        build_local(engine, rebuild=rebuild, progress=_say)
+        build_local(engine, rebuild=rebuild, progress=say)
         if one == _LOCAL
-        else build_phone(engine, one, rebuild=rebuild, progress=_say)
+        else build_phone(engine, one, rebuild=rebuild, progress=say)
         for one in wanted
     ]
     if as_json:
-        _print_json([_describe(pack) for pack in packs])
+        print_json([_describe(pack) for pack in packs])
         return
     for pack in packs:
         print(pack.folder)
 
 
-@app.command(epilog="Example: phonebench runners verify --json")
-def verify(as_json: _Json = False) -> None:
+@app.command(
+    short_help="Compare every byte of every pack with its manifest.",
+    epilog=examples("phonebench runners verify", "phonebench runners verify --json"),
+)
+def verify(as_json: Json = False) -> None:
     """Read every byte of every pack, and compare it with its manifest. Exit code 3: damaged."""
     from harness.runners.pack import find_damage, find_packs
 
     damage = [(pack, find_damage(pack)) for pack in find_packs()]
     if as_json:
-        _print_json([{**_describe(pack), "damage": wrong} for pack, wrong in damage])
+        print_json([{**_describe(pack), "damage": wrong} for pack, wrong in damage])
     else:
         for pack, wrong in damage:
             _tell(pack, wrong)
     if any(wrong for _, wrong in damage):
-        raise typer.Exit(_INCOMPLETE)
+        raise typer.Exit(INCOMPLETE)
 
 
 def _tell(pack: RunnerPack, damage: dict[str, str]) -> None:
     for name, wrong in damage.items():
-        _say(f"error: {pack.folder / name} {wrong}")
+        say(f"error: {pack.folder / name} {wrong}")
     if damage:
-        _say(f"       Remove the pack: phonebench runners remove {pack.key}")
+        say(f"       Remove the pack: phonebench runners remove {pack.key}")
     else:
         print(f"whole: {pack.key} {_name(pack)}")
 
 
-@app.command(epilog="Example: phonebench runners add ./my-pack --abi arm64-v8a")
+@app.command(
+    short_help="Use a runner of your own, or one built elsewhere.",
+    epilog=examples("phonebench runners add ./my-pack --abi arm64-v8a"),
+)
 def add(
-    folder: Annotated[Path, typer.Argument(help="A pack, or a folder to make one of.")],
-    abi: Annotated[str, typer.Option(help="The phones' ABI.")] = "arm64-v8a",
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A pack, or a folder to make one of.")
+    ],
+    abi: Annotated[str, typer.Option(metavar="ABI", help="The phones' ABI.")] = "arm64-v8a",
     engine: _Engine = "lite",
     engine_version: Annotated[
-        str, typer.Option(help="What to call the engine's version (without a manifest).")
+        str,
+        typer.Option(metavar="NAME", help="What to call the engine's version, without a manifest."),
     ] = "own",
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Use a runner of your own, or a pack that another computer built, for phones of an ABI.
 
@@ -138,17 +158,20 @@ def add(
         raise PlanError(f"{folder} is not a folder", "Name the folder that holds the runner.")
     pack = add_pack(folder, engine, abi, engine_version)
     if as_json:
-        _print_json(_describe(pack))
+        print_json(_describe(pack))
     else:
-        _say(f"{_name(pack)} {pack.key} is used from now on; to undo: "
+        say(f"{_name(pack)} {pack.key} is used from now on; to undo: "
              f"phonebench runners remove {pack.key}")  # fmt: skip
 
 
 @app.command(
-    epilog="Examples: phonebench runners remove --old | phonebench runners remove 3aeb6d79192a5db3"
+    short_help="Delete runner packs from this computer.",
+    epilog=examples(
+        "phonebench runners remove --old", "phonebench runners remove 3aeb6d79192a5db3"
+    ),
 )
 def remove(
-    keys: Annotated[list[str] | None, typer.Argument(help="Keys of packs.")] = None,
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Keys of packs.")] = None,
     old: Annotated[bool, typer.Option("--old", help="All that are old.")] = False,
 ) -> None:
     """Delete runner packs from this computer. A run builds what it needs again."""
@@ -169,7 +192,7 @@ def remove(
         chosen += named
     for pack in chosen:
         shutil.rmtree(pack.folder)
-        _say(f"removed {_name(pack)} {pack.key}")
+        say(f"removed {_name(pack)} {pack.key}")
 
 
 def _check_choice(what: str, given: list[str], known: Any) -> None:
@@ -202,11 +225,3 @@ def _row(found: InventoryItem) -> dict[str, Any]:
         "key": pack.key if pack else None,
         "folder": str(pack.folder) if pack else None,
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False))

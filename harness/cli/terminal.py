@@ -1,24 +1,23 @@
-"""What the terminal shows: tables and the progress of a sweep. 80 columns are enough for all of it.
+"""What the terminal shows: tables, for which 80 columns are enough.
 
-Names of models and devices are printed as they are, never as markup. Not here: numbers.
+Names of models and devices are printed as they are, never as markup, and are broken over lines only
+where one alone is wider than the terminal. Not here: numbers, and progress (`progress.py`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
-from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.case_energy import joule_unit
-from harness.analysis.cases import CaseSummary, SweepSummary, deciding_launches
+from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary, deciding_launches
 from harness.analysis.stats import Estimate
 from harness.analysis.words import (
     DASH,
@@ -33,15 +32,10 @@ from harness.analysis.words import (
     speedup_words,
 )
 from harness.devices.base import Attached
-from harness.results.folder import Sweep
 from harness.runners.inventory import InventoryItem
 from harness.schema.artifact import Artifact, ExportedModel
 from harness.schema.device import LEVELS, DeviceFinding
-from harness.schema.plan import Plan
-
-if TYPE_CHECKING:
-    from harness.measure import progress
-    from harness.measure.cooldown import Cooldown
+from harness.schema.plan import Case, Plan
 
 _PIPED_WIDTH = 160
 
@@ -51,32 +45,66 @@ def show(content: RenderableType) -> None:
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False).print(content)
 
 
-def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+class _Table(Table):
+    """A table without lines. Names are not broken over lines, unless they leave no room for the rest."""
+
+    def __init__(self, names: Sequence[str], title: str | None) -> None:
+        super().__init__(
+            title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        )
+        self._names = names
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [
+            max(cell_len(str(cell)) for cell in column.cells) + 2
+            if column.no_wrap
+            else _LEAST_WIDTH
+            for column in self.columns
+        ]
+        if sum(widths) > options.max_width:
+            for column in self.columns:
+                column.no_wrap = column.no_wrap and column.header not in self._names
+        yield from super().__rich_console__(console, options)
+
+
+_LEAST_WIDTH = 8
+
+
+def _table(
+    *columns: str, right: Sequence[str] = (), names: Sequence[str] = (), title: str | None = None
+) -> Table:
+    """Make a table; `right` holds the columns of numbers, `names` those of names."""
+    table = _Table(names, title)
     for column in columns:
-        justify = "right" if column in right else "left"
-        table.add_column(column, justify=justify, no_wrap=column in right, overflow="fold")  # type: ignore[arg-type]
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        whole = column in right or column in names
+        table.add_column(column, justify=justify, no_wrap=whole, overflow="fold")
     return table
 
 
 def devices_table(seen: Sequence[Attached]) -> RenderableType:
-    """Show devices, a row each; the first column is the name to use."""
-    table = _table("device", "what it is", "ABI", "cores", "memory", right=("cores", "memory"))
+    """Show devices, a row each; the first column is the name to use. Below, those of no use yet."""
+    table = _table(
+        "device", "what it is", "ABI", "cores", "memory",
+        right=("cores", "memory"), names=("device", "ABI"),
+    )  # fmt: skip
+    others = []
     for found in seen:
         if found.info is None:
-            table.add_row(Text(found.id), Text(f"{found.state}. {found.advice}", style="yellow"))
+            others.append(Text(f"{found.id} is {found.state}. {found.advice}", style="yellow"))
             continue
         info = found.info
         cells = (info.id, info.name, info.abi, str(info.cores), megabytes(info.memory_total_bytes))
         table.add_row(*map(Text, cells))
-    return table
+    return Group(table, *([Text(), *others] if others else []))
 
 
 def examination_table(findings: Mapping[str, Sequence[DeviceFinding]]) -> RenderableType:
     """Show what was found on each device, the gravest first, and what to do under each."""
     parts: list[RenderableType] = []
     for device, found in findings.items():
-        table = _table("", "finding", "what was found, and what to do", title=device)
+        columns = ("", "finding", "what was found, and what to do")
+        table = _table(*columns, names=columns[:2], title=device)
         for finding in found:
             text = Text(finding.text)
             if finding.advice:
@@ -93,8 +121,9 @@ _LEVEL_STYLES = {"serious": "bold red", "warning": "yellow", "ok": "green"}
 
 
 def runners_table(rows: Sequence[InventoryItem]) -> RenderableType:
-    """Show runner packs, a row each, and those that could be built."""
-    table = _table("engine", "for", "version", "size", "state", "key, or how", right=("size",))
+    """Show runner packs, a row each, and those that could be built; how, below."""
+    table = _table("engine", "for", "version", "size", "state", "key", right=("size",))
+    missing, how = [], []
     for row in rows:
         pack = row.pack
         cells = (
@@ -103,46 +132,66 @@ def runners_table(rows: Sequence[InventoryItem]) -> RenderableType:
             pack.engine_version if pack else "",
             megabytes(pack.total_bytes) if pack else "",
             row.state,
-            pack.key if pack else row.note,
+            pack.key if pack else "",
         )
         table.add_row(*map(Text, cells))
-    return table
+        if row.state == "not here":
+            missing.append(Text(f"{row.engine} for {row.abi} is not here: {row.note}"))
+        elif row.state == "not built":
+            how.append(Text(f"  {row.note}"))
+    building = [Text("to build one beforehand:"), *how] if how else []
+    return Group(table, *([Text()] if missing or how else []), *missing, *building)
 
 
 def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
-    """Show a plan's cases, a row each, and how long they will take."""
-    table = _table("model", "recipe", "options", "engine", "threads", right=("threads",))
-    for case in plan.cases():
-        variant = case.variant
-        cores = "all" if case.affinity == "all" else f"cores {case.affinity}"
-        settings = (variant.container, variant.memory_format, cores)
-        options = [setting for setting in settings if setting not in _USUAL]
-        cells = (variant.model, variant.recipe, ", ".join(options), case.engine, str(case.threads))
-        table.add_row(*map(Text, cells))
+    """Show a plan's cases, a row each below its model, and how long they will take."""
+    cases = plan.cases()
+    options = {case: _unusual(case) for case in cases}
+    columns = ["recipe", "engine", "threads", *(["options"] if any(options.values()) else [])]
+    table = _table(*columns, right=("threads",), names=("recipe", "engine"))
+    model = ""
+    for case in cases:
+        if case.variant.model != model:
+            model = case.variant.model
+            table.add_row(Text(model, style="bold"))
+        cells = (f"  {case.variant.recipe}", case.engine, str(case.threads), options[case])
+        table.add_row(*map(Text, cells[: len(columns)]))
     devices = ", ".join(plan.plan.devices)
-    cases = len(plan.cases())
     total = (
-        f"{plural(cases, 'case')} on {devices}: {plural(launches, 'launch', 'launches')} a device in "
+        f"{plural(len(cases), 'case')} on {devices}: "
+        f"{plural(launches, 'launch', 'launches')} a device in "
         f"{plural(plan.plan.rounds, 'round')}, about {minutes(seconds)}, and the exports"
     )
     return Group(table, Text(), Text(total))
+
+
+def _unusual(case: Case) -> str:
+    cores = "all" if case.affinity == "all" else f"cores {case.affinity}"
+    settings = (case.variant.container, case.variant.memory_format, cores)
+    return ", ".join(setting for setting in settings if setting not in _USUAL)
 
 
 _USUAL = ("zip", "contiguous", "all")
 
 
 def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:
-    """Show what became of each variant."""
-    table = _table("variant", "status", "size", "SQNR", "top-1", "accuracy", right=("size", "SQNR"))
+    """Show what became of each variant, a row each below its model."""
+    table = _table(
+        "variant", "status", "size", "SQNR", "top-1", "accuracy",
+        right=("size", "SQNR", "top-1", "accuracy"), names=("variant", "status"),
+    )  # fmt: skip
     troubles: list[Text] = []
     for model in models:
+        table.add_row(Text(model.name, style="bold"))
         if model.status != "ok":
-            troubles.append(_trouble(model.name, model.status, model.reason, model.advice))
+            troubles.append(trouble_words(model.name, model.status, model.reason, model.advice))
         for artifact in model.artifacts:
             table.add_row(*map(Text, _artifact_cells(artifact)))
             if artifact.status != "ok":
                 troubles.append(
-                    _trouble(artifact.variant, artifact.status, artifact.reason, artifact.advice)
+                    trouble_words(
+                        artifact.variant, artifact.status, artifact.reason, artifact.advice
+                    )
                 )
             elif artifact.manifest:
                 notes = (f"{artifact.variant}: {note}" for note in artifact.manifest.notes)
@@ -153,8 +202,9 @@ def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:
 def _artifact_cells(artifact: Artifact) -> tuple[str, ...]:
     manifest, fidelity = artifact.manifest, artifact.fidelity
     agreement = fidelity.top1_agreement if fidelity else None
+    options = [o for o in (artifact.container, artifact.memory_format) if o not in _USUAL]
     return (
-        artifact.variant,
+        f"  {', '.join([artifact.recipe, *options])}",
         "cached" if artifact.cached and artifact.status == "ok" else artifact.status,
         megabytes(manifest.size_bytes) if manifest else DASH,
         fidelity_words(fidelity) if fidelity else DASH,
@@ -163,7 +213,8 @@ def _artifact_cells(artifact: Artifact) -> tuple[str, ...]:
     )
 
 
-def _trouble(name: str, status: str, reason: str, advice: str) -> Text:
+def trouble_words(name: str, status: str, reason: str, advice: str) -> Text:
+    """Say what is wrong with something, and below it what to do."""
     text = Text(f"{name} {status}: {reason}")
     if advice:
         text.append(f"\n  {advice}", style="dim")
@@ -175,32 +226,103 @@ def summary_table(summary: SweepSummary) -> RenderableType:
     parts: list[RenderableType] = []
     names = _names(summary)
     for device in summary.devices:
-        energy = [one.energy.joules.median for one in device.cases if one.energy is not None]
-        joules = joule_unit(energy) if energy else None
-        # 80 columns have room for one of them; the report shows both.
-        table = _table(
-            "case", "latency [95%]", "n", "vs first", "energy [95%]" if joules else "size",
-            "peak", "acc.",
-            right=("n", "size", "peak", "acc."),
-            title=f"{device.info.id}: {device.info.name}",
-        )  # fmt: skip
-        model = ""
-        for case in device.cases:
-            if case.case.variant.model != model:
-                model = case.case.variant.model
-                table.add_row(Text(model, style="bold"))
-            table.add_row(*map(Text, _case_cells(case, names[case.id], joules)))
-        parts += [table, Text()]
+        parts += [_CaseTable(device, names), Text()]
     bad = [case for device in summary.devices for case in device.cases if case.status != "ok"]
     troubles: dict[tuple[str, str, str], list[str]] = {}
     for case in bad:
         troubles.setdefault((case.status, case.reason, case.advice), []).append(names[case.id])
     parts += [
-        _trouble(name_some(list(dict.fromkeys(whose))), *trouble)
+        trouble_words(name_some(list(dict.fromkeys(whose))), *trouble)
         for trouble, whose in troubles.items()
     ]
     parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
     return Group(*parts)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of cases: `words` say how it compares, or why it has no numbers. A model has neither."""
+
+    name: str
+    words: str = ""
+    numbers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, *cells: str) -> Self:
+        if len(cells) == 1:
+            return cls(name, *cells)
+        latency, counting, words, *others = cells
+        return cls(name, words, (latency, counting, *others))
+
+    def cells(self, *, with_words: bool) -> tuple[str, ...]:
+        if not self.numbers:
+            return (self.name, self.words)
+        return (
+            self.name,
+            *self.numbers[:2],
+            *([self.words] if with_words else []),
+            *self.numbers[2:],
+        )
+
+    @property
+    def style(self) -> str:
+        return "" if self.words or self.numbers else "bold"
+
+
+class _CaseTable:
+    """A device's cases: a row each; in a terminal that is too narrow for that, two lines each."""
+
+    def __init__(self, device: DeviceSummary, names: Mapping[str, str]) -> None:
+        energy = [one.energy.joules.median for one in device.cases if one.energy is not None]
+        joules = joule_unit(energy) if energy else None
+        self._title = f"{device.info.id}: {device.info.name}"
+        self._heading = _Row.of(
+            "case", "latency [95%]", "n", "vs first",
+            # One of them, for width; the report shows both.
+            "energy [95%]" if joules else "size",
+            "peak", "acc.",
+        )  # fmt: skip
+        self._rows: list[_Row] = []
+        model = ""
+        for case in device.cases:
+            if case.case.variant.model != model:
+                model = case.case.variant.model
+                self._rows.append(_Row(model))
+            self._rows.append(_Row.of(*_case_cells(case, names[case.id], joules)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        compared = any(row.words and row.numbers for row in self._rows)
+        columns = self._heading.cells(with_words=compared)
+        table = _table(*columns, right=("n", "size", "peak", "acc."), title=self._title)
+        for row in self._rows:
+            table.add_row(*(Text(cell, row.style) for cell in row.cells(with_words=compared)))
+        unbroken = console.measure(table, options=options.update(max_width=_PIPED_WIDTH)).maximum
+        yield table if unbroken <= options.max_width else self._in_two_lines()
+
+    def _in_two_lines(self) -> RenderableType:
+        """Lay out each case as a line of words, its name and how it compares, and one of numbers."""
+        rows = [self._heading, *self._rows]
+        longest = max(cell_len(row.name) for row in rows if row.words or row.numbers)
+        numbers = [row.numbers for row in rows if row.numbers]
+        latency, *others = [max(map(cell_len, column)) for column in zip(*numbers, strict=True)]
+        lines = [Text(self._title, "italic")]
+        for row in rows:
+            style = "bold" if row is self._heading else row.style
+            lines.append(Text(f"{_pad(row.name, longest)}  {row.words}".rstrip(), style))
+            if row.numbers:
+                cells = map(_pad, row.numbers, [latency, *(-width for width in others)])
+                lines.append(Text("    " + "  ".join(cells), style))
+        return Group(*lines)
+
+
+def _pad(text: str, width: int) -> str:
+    """Fill up with blanks: behind the text, before it where the width is below zero."""
+    blanks = " " * (abs(width) - cell_len(text))
+    return blanks + text if width < 0 else text + blanks
+
+
+def _row_style(row: Sequence[str]) -> str:
+    return "" if row[1:] else "bold"  # a model's name stands alone
 
 
 def _case_cells(case: CaseSummary, name: str, joules: tuple[str, float] | None) -> tuple[str, ...]:
@@ -261,21 +383,6 @@ def _latency(case: CaseSummary) -> str:
     return f"{milliseconds(case.latency_ns.median)} {bounds(case.latency_ns, 1e-6)}".rstrip()
 
 
-def what_does_not_count(sweep: Sweep) -> str:
-    """Say in a line how many launches do not count, and why; "" if all do."""
-    from harness.analysis.validity import LABELS
-    from harness.measure.resume import settled_launches
-
-    ended = [e for info in sweep.file.devices for e in settled_launches(sweep, info.id).values()]
-    bad = [e.validity for e in ended if e.validity is not None and e.validity.level != "valid"]
-    if not bad:
-        return ""
-    labels = (LABELS.get(v.reasons[0].key, v.reasons[0].key) for v in bad)
-    reasons = ", ".join(f"{label} {count}" for label, count in Counter(labels).most_common())
-    do = "does" if len(bad) == 1 else "do"
-    return f"{len(bad)} of {plural(len(ended), 'launch', 'launches')} {do} not count: {reasons}"
-
-
 def minutes(seconds: float) -> str:
     """Return a time span as people say it: 40 s, 3 min, 2 h 10 min."""
     if seconds < 90:
@@ -283,110 +390,3 @@ def minutes(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
-
-
-def cooldown_words(cooldown: Cooldown) -> str:
-    """Say what a device waits for, and since when: "cooling: 38.4 -> 35.0 °C, 40 s"."""
-    parts = []
-    if cooldown.celsius is not None and cooldown.target_celsius is not None:
-        parts.append(f"{cooldown.celsius:.1f} -> {cooldown.target_celsius:.1f} °C")
-    if cooldown.thermal_status:
-        parts.append(f"thermal status {cooldown.thermal_status}")
-    return f"cooling: {', '.join([*parts, minutes(cooldown.waited_seconds)])}"
-
-
-class SweepProgress:
-    """A bar on stderr while a sweep runs; a line a launch where stderr is no terminal.
-
-    It is drawn when a launch begins or ends and while a device cools, never while one runs: on this
-    computer, drawing would take time from what is being measured.
-    """
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._live = self._console.is_terminal
-        self._console.soft_wrap = not self._live  # a log has no edge: a line a launch
-        self._progress = Progress(
-            TextColumn("{task.fields[device]}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}", markup=False),
-            TextColumn("{task.description}", markup=False),
-            console=self._console,
-            auto_refresh=False,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._told: set[str] = set()
-        self._lock = Lock()  # devices are measured in parallel
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Leave the terminal as it was."""
-        self._progress.stop()
-
-    def warn(self, message: str) -> None:
-        """Tell something above the bar."""
-        self._console.print(Text(message))
-
-    def observe(self, step: progress.Progress) -> None:
-        """Show where the sweep stands; trouble is told at once, above the bar."""
-        with self._lock:
-            left = "" if step.seconds_left is None else f"{minutes(step.seconds_left)} left"
-            again = f"{step.again} tried again" if step.again else ""
-            left = ", ".join(part for part in (left, again) if part)
-            self._tell_trouble(step)
-            self._tell_validity(step)
-            if self._live:
-                self._draw(step, left)
-            elif step.entry is not None:
-                line = f"{step.device} [{step.done}/{step.total}] {step.current}: "
-                self._console.print(Text(f"{line}{step.entry.status}; {left}"))
-            elif step.cooldown is not None and step.cooldown.waited_seconds == 0:
-                self._console.print(Text(f"{step.device}: {cooldown_words(step.cooldown)}"))
-
-    def _tell_trouble(self, step: progress.Progress) -> None:
-        """Tell each trouble of a case in full once, and then in a line."""
-        if step.entry is None or step.entry.error is None:
-            return
-        error = step.entry.error
-        known = f"{step.device}/{error.message}"
-        if known in self._told:
-            self.warn(f"{step.current} {step.entry.status}, as before")
-            return
-        self._told.add(known)
-        trouble = _trouble(step.current, step.entry.status, error.message, error.advice)
-        self._console.print(trouble)
-
-    def _tell_validity(self, step: progress.Progress) -> None:
-        """Tell why a launch that ended well does not count."""
-        entry = step.entry
-        if entry is None or entry.status != "ok" or entry.validity is None:
-            return
-        if entry.validity.level != "valid":
-            reason = entry.validity.reasons[0].text
-            self.warn(f"{step.device}: {step.current} is {entry.validity.level}: {reason}")
-
-    def _draw(self, step: progress.Progress, left: str) -> None:
-        if not self._tasks:
-            self._progress.start()
-        if step.device not in self._tasks:
-            self._tasks[step.device] = self._progress.add_task(
-                "", total=step.total, device=step.device, left=""
-            )
-        self._progress.update(
-            self._tasks[step.device],
-            completed=step.done,
-            description=cooldown_words(step.cooldown) if step.cooldown else step.current,
-            left=left,
-        )
-        self._progress.refresh()

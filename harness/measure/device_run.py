@@ -54,9 +54,8 @@ from harness.schema.sweep import LedgerEntry
 
 @dataclass(frozen=True)
 class Services:
-    """What a sweep is given from outside: it knows no concrete device, engine or exporter."""
+    """What a sweep is given from outside: it knows no concrete device or engine."""
 
-    export: Callable[[Plan], tuple[ExportedModel, ...]]
     open_device: Callable[[DeviceInfo, str], Device]
     runner_pack: Callable[[EngineName, DeviceInfo], RunnerPack]
     observe: Callable[[Progress], None]

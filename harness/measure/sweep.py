@@ -1,9 +1,9 @@
-"""A sweep: the loop over devices, rounds and cases, with its ledger; and its resumption.
+"""A sweep: how it is made and held, and the loop over its devices.
 
 Rounds are outermost, so that drift spreads over all cases. A failed launch ends that launch, a
 lost device ends that device; the others go on. Whatever dies at any moment, a resumed sweep
 collects what had finished and runs only what the ledger lacks.
-Not here: one device's part (`device_run.py`), how files stay whole (`storage/`), printing.
+Not here: one device's part (`device_run.py`), which devices and exports there are (`runs.py`).
 """
 
 from __future__ import annotations
@@ -78,20 +78,19 @@ def create_sweep(
     return folder
 
 
-def note_examination(folder: Path, accepted: Sequence[str], findings: Findings) -> None:
-    """Add to a sweep's sweep.json what a later examination found, and what was accepted then.
+def note_examination(sweep: Sweep, accepted: Sequence[str], findings: Findings) -> None:
+    """Add to the sweep.json of a sweep that is held what a later examination found, and accepted.
 
     Of two findings of one key, the graver stays; nothing that was written down is lost.
     """
-    with _locked(folder):
-        file = read_sweep(folder).file
-        merged = {
-            device: _graver(file.findings.get(device, ()), findings.get(device, ()))
-            for device in dict.fromkeys([*file.findings, *findings])
-        }
-        keys = tuple(dict.fromkeys([*file.accepted, *accepted]))
-        file = file.model_copy(update={"accepted": keys, "findings": merged})
-        write_whole(folder / "sweep.json", file.model_dump_json(indent=1).encode())
+    file = sweep.file
+    merged = {
+        device: _graver(file.findings.get(device, ()), findings.get(device, ()))
+        for device in dict.fromkeys([*file.findings, *findings])
+    }
+    keys = tuple(dict.fromkeys([*file.accepted, *accepted]))
+    file = file.model_copy(update={"accepted": keys, "findings": merged})
+    write_whole(sweep.folder / "sweep.json", file.model_dump_json(indent=1).encode())
 
 
 def _graver(
@@ -132,27 +131,34 @@ def check_same_plan(sweep: Sweep, plan: Plan) -> None:
     )
 
 
-def run_sweep(folder: Path, services: Services) -> bool:
-    """Run what the sweep's ledger lacks. Returns whether every launch now has a good end.
+@contextmanager
+def hold(folder: Path) -> Iterator[Sweep]:
+    """Read a sweep, and keep a second harness off its folder. Raises SweepError.
+
+    What cannot be written meanwhile is said together with how to go on.
+    """
+    with _locked(folder):
+        try:
+            yield read_sweep(folder)
+        except StorageError as error:
+            resume = f"Then go on with: phonebench run --resume {folder}"
+            raise StorageError(error.message, f"{error.advice} {resume}") from error
+
+
+def run_sweep(sweep: Sweep, models: Sequence[ExportedModel], services: Services) -> None:
+    """Run what the ledger of a sweep that is held lacks.
 
     Devices are prepared one after the other, then measured in parallel: so nothing is pushed while
-    something is measured. Raises KeyboardInterrupt after an orderly stop, and StorageError when
-    the folder cannot be written; in both cases the folder can be resumed.
+    something is measured. Raises SweepError if `models` are not those that it was begun with,
+    KeyboardInterrupt after an orderly stop, and StorageError when the folder cannot be written.
     """
-    try:
-        with _locked(folder), closing(Cancellation()) as cancellation, ExitStack() as devices:
-            sweep = read_sweep(folder)
-            models = _artifacts(sweep, services)
-            runs = [prepare(sweep, models, info, services, devices) for info in sweep.file.devices]
-            ready = [run for run in runs if run is not None]
-            _in_parallel(
-                [partial(measure, sweep, run, services, cancellation) for run in ready],
-                cancellation,
-            )
-    except StorageError as error:
-        resume = f"Then go on with: phonebench run --resume {folder}"
-        raise StorageError(error.message, f"{error.advice} {resume}") from error
-    return is_complete(read_sweep(folder))
+    _keep_models(sweep, models)
+    with closing(Cancellation()) as cancellation, ExitStack() as devices:
+        runs = [prepare(sweep, models, info, services, devices) for info in sweep.file.devices]
+        ready = [run for run in runs if run is not None]
+        _in_parallel(
+            [partial(measure, sweep, run, services, cancellation) for run in ready], cancellation
+        )
 
 
 def _in_parallel(works: Sequence[Callable[[], None]], cancellation: Cancellation) -> None:
@@ -220,9 +226,14 @@ def count_unfinished(sweep: Sweep) -> Unfinished:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second harness off the same folder."""
     # Not a file in it: each may be replaced.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SweepError(
+            f"{folder} is not a sweep folder: {error.strerror}",
+            "Name a folder that `phonebench run` made (they are under sweeps/).",
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,13 +247,12 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _artifacts(sweep: Sweep, services: Services) -> tuple[ExportedModel, ...]:
-    """Export, or find again what was exported; a resumed sweep measures the very same files."""
-    models = services.export(sweep.file.plan)
+def _keep_models(sweep: Sweep, models: Sequence[ExportedModel]) -> None:
+    """Write down what was exported; a resumed sweep measures the very same files, or SweepError."""
     if not sweep.models:
-        content = ArtifactsFile(models=models).model_dump_json(indent=1)
+        content = ArtifactsFile(models=tuple(models)).model_dump_json(indent=1)
         write_whole(sweep.folder / "artifacts.json", content.encode())
-        return models
+        return
     before = {a.variant: _digest(a) for model in sweep.models for a in model.artifacts}
     now = {a.variant: _digest(a) for model in models for a in model.artifacts}
     changed = sorted(variant for variant in before if now.get(variant) != before[variant])
@@ -252,7 +262,6 @@ def _artifacts(sweep: Sweep, services: Services) -> tuple[ExportedModel, ...]:
             "differently",
             "The model's code, its data or torch has changed since: start a new sweep.",
         )
-    return models
 
 
 def _digest(artifact: Artifact) -> str:

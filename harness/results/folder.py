@@ -79,14 +79,6 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, file, models, entries, torn)
 
 
-def begun_unix(sweep_json: Path) -> float:
-    """Return when a sweep was begun; of a file that does not tell, a time before all others."""
-    try:
-        return float(json.loads(sweep_json.read_bytes())["created_unix"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
-
-
 def _read_ledger(path: Path) -> tuple[tuple[LedgerEntry, ...], int]:
     """Read the whole lines; a line torn by a crash is counted, not trusted."""
     if not path.exists():

@@ -372,6 +372,8 @@ def _explain_one(problem: Any) -> str:
             return _ask_for_list(problem["loc"], problem["input"])
         case "model_type":
             return "must be a table, not a single value or a list"
+        case "bool_type":
+            return f"must be true or false (given: {problem['input']!r})"
     given = repr(problem["input"])
     return f"{problem['msg']} (given: {given if len(given) < 60 else given[:57] + '...'})"
 

@@ -33,7 +33,7 @@ from harness.devices.local import health as local_health
 from harness.devices.local.device import LocalDevice, lock_path
 from harness.doctor import examine as doctor
 from harness.errors import DeviceUnfit, PlanError
-from harness.measure.sweep import note_examination
+from harness.measure.sweep import hold, note_examination
 from harness.results.folder import read_sweep
 from harness.schema.device import Conditions, DeviceFinding
 from tests.conftest import missing, require_tool
@@ -517,9 +517,11 @@ def test_a_later_examination_adds_what_is_graver_and_loses_nothing(tmp_path: Pat
     def finding(key: str, level: str) -> DeviceFinding:
         return DeviceFinding(key=key, level=level, text=level)
 
-    note_examination(folder, ["busy"], {"fake": (finding("busy", "serious"),)})
+    with hold(folder) as sweep:
+        note_examination(sweep, ["busy"], {"fake": (finding("busy", "serious"),)})
     later = (finding("busy", "ok"), finding("space-low", "serious"))
-    note_examination(folder, ["space-low"], {"fake": later})
+    with hold(folder) as sweep:
+        note_examination(sweep, ["space-low"], {"fake": later})
     file = read_sweep(folder).file
     assert file.accepted == ("busy", "space-low")
     assert [(f.key, f.level) for f in file.findings["fake"]] == [

@@ -27,7 +27,7 @@ from harness.errors import DeviceError, DeviceUnfit, EnergyRefused, NotSupported
 from harness.measure.charging import EnergyPass, open_energy_pass
 from harness.measure.device_run import Services
 from harness.measure.patience import PATIENCE, Patience
-from harness.measure.sweep import create_sweep, run_sweep
+from harness.measure.sweep import create_sweep, hold, run_sweep
 from harness.measure.unplugged import run_detached
 from harness.results.folder import Sweep, read_sweep
 from harness.runners import pack_for
@@ -401,14 +401,14 @@ class Desk:
     def run(self, sweep: Sweep) -> list[LedgerEntry]:
         model = made_up_model(self.folder, sweep.file.plan, sleep_ms=800)
         services = Services(
-            export=lambda plan: (model,),
             open_device=lambda info, purpose: AndroidPhone(info.id, purpose, QUICK),
             runner_pack=lambda engine, info: fake_runner_pack(),
             observe=lambda progress: None,
             warn=self.tell,
             patience=self.patience,
         )
-        run_sweep(sweep.folder, services)
+        with hold(sweep.folder) as held:
+            run_sweep(held, (model,), services)
         return list(read_sweep(sweep.folder).entries)
 
 

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 MODEL = (
     "examples.digits:trained", "--shape", "1x1x32x32", "--recipe", "fp32,int8-dynamic",
-    "--rounds", "3", "--passes", "latency", "--min-iterations", "5", "--min-seconds", "0.3",
+    "--rounds", "3", "--passes", "latency",
+    "--set", "measure.min_iterations=5", "--set", "measure.min_seconds=0.3",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ import harness.measure.launch as launch_module
 import harness.results.launches as launch_files
 from harness.analysis.energy import measure_energy
 from harness.cancellation import Cancellation
-from harness.cli.terminal import cooldown_words, what_does_not_count
+from harness.cli.progress import cooldown_words
+from harness.cli.run import what_does_not_count
 from harness.devices.base import JobStatus
 from harness.errors import (
     BadRecord,
@@ -44,6 +45,7 @@ from harness.measure.sweep import (
     check_same_plan,
     count_unfinished,
     create_sweep,
+    hold,
     is_complete,
     run_sweep,
 )
@@ -108,7 +110,6 @@ class Scene:
 
     def services(self) -> Services:
         return Services(
-            export=lambda plan: self.models,
             open_device=lambda info, purpose: self.device,
             runner_pack=lambda engine, info: None,  # type: ignore[arg-type,return-value]
             observe=self.seen.append,
@@ -116,8 +117,10 @@ class Scene:
             patience=self.patience,
         )
 
-    def run(self) -> bool:
-        return run_sweep(self.folder, self.services())
+    def run(self, services: Services | None = None) -> bool:
+        with hold(self.folder) as sweep:
+            run_sweep(sweep, self.models, services or self.services())
+        return is_complete(self.read())
 
     def another_host(self, **changes: object) -> Scene:
         """Return the scene as a new host finds it: the folder and the device's storage stay."""
@@ -390,7 +393,7 @@ def test_one_lost_device_does_not_stop_another(tmp_path: Path) -> None:
             device.on_wait = lose
         return device
 
-    assert not run_sweep(scene.folder, replace(scene.services(), open_device=open_device))
+    assert not scene.run(replace(scene.services(), open_device=open_device))
     ok = [entry.device for entry in scene.read().entries if entry.status == "ok"]
     assert ok == ["other"] * LAUNCHES
 
@@ -404,7 +407,7 @@ def test_a_device_that_cannot_be_opened_does_not_stop_another(tmp_path: Path) ->
             raise DeviceLost("it is not there")
         return FakeDevice(info=info)
 
-    assert not run_sweep(scene.folder, replace(scene.services(), open_device=open_device))
+    assert not scene.run(replace(scene.services(), open_device=open_device))
     assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
     assert scene.warnings == ["it is not there"]
 
@@ -422,7 +425,7 @@ def test_a_device_without_a_runtime_pack_does_not_stop_another(tmp_path: Path) -
         open_device=lambda info, purpose: FakeDevice(info=info),
         runner_pack=find_pack,  # type: ignore[arg-type]
     )
-    assert not run_sweep(scene.folder, services)
+    assert not scene.run(services)
     assert [e.device for e in scene.read().entries if e.status == "ok"] == ["other"] * LAUNCHES
     assert scene.warnings == ["there is none for it"]
 

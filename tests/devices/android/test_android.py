@@ -27,9 +27,10 @@ from harness.devices.base import JobStatus
 from harness.errors import CommandFailed, DeviceError, DeviceLost, DeviceNotFound, NotSupported
 from harness.measure.device_run import Services
 from harness.measure.progress import Progress
-from harness.measure.sweep import create_sweep, run_sweep
+from harness.measure.sweep import create_sweep, hold, is_complete, run_sweep
 from harness.results.folder import read_sweep
 from harness.runners.pack import RunnerPack
+from harness.schema.artifact import ExportedModel
 from harness.schema.device import DeviceInfo
 from harness.schema.job import TensorSource
 from harness.schema.plan import DeviceSettings, parse_plan
@@ -634,6 +635,7 @@ class Scene:
     """A sweep on phones, with the fake runner; a new host can come at any time."""
 
     folder: Path
+    model: ExportedModel
     services: Services
     began: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -662,16 +664,17 @@ class Scene:
                 on_begin(len(began))
 
         services = Services(
-            export=lambda plan: (model,),
             open_device=lambda info, purpose: AndroidPhone(info.id, purpose, QUICK),
             runner_pack=lambda engine, info: pack,
             observe=observe,
             warn=warnings.append,
         )
-        return cls(folder, services, began, warnings)
+        return cls(folder, model, services, began, warnings)
 
     def run(self) -> bool:
-        return run_sweep(self.folder, self.services)
+        with hold(self.folder) as sweep:
+            run_sweep(sweep, (self.model,), self.services)
+        return is_complete(read_sweep(self.folder))
 
     def entries(self) -> list[LedgerEntry]:
         return list(read_sweep(self.folder).entries)
@@ -743,7 +746,8 @@ def test_a_host_that_ends_early_is_followed_by_one_that_runs_only_what_is_missin
         "        threading.Timer(0.7, os.kill, (os.getpid(), number)).start()\n"
         f"tmp = Path({str(tmp_path)!r})\n"
         "scene = Scene.of(tmp, infos, fake_runner_pack(), sleep_ms=1500, rounds=3, on_begin=strike)\n"
-        "run_sweep(folder, scene.services)\n"
+        "scene.folder = folder\n"
+        "scene.run()\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL)
     assert ended.returncode != 0
