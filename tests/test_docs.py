@@ -27,7 +27,18 @@ def commands(page: Path) -> list[str]:
     return [" ".join(command.split()) for command in blocks + inline]
 
 
-ALL_COMMANDS = sorted({(page.name, command) for page in PAGES for command in commands(page)})
+def examples(verb: Any) -> list[str]:
+    """Return what the help of a verb, and of those below it, gives as examples."""
+    own = re.findall(r"^ *(phonebench .+)$", verb.epilog or "", flags=re.MULTILINE)
+    below = getattr(verb, "commands", {}).values()
+    return own + [example for one in below for example in examples(one)]
+
+
+IN_HELP = examples(typer.main.get_command(app))
+ALL_COMMANDS = sorted(
+    {(page.name, command) for page in PAGES for command in commands(page)}
+    | {("--help", command) for command in IN_HELP}
+)
 
 
 @pytest.mark.parametrize(("page", "command"), ALL_COMMANDS)
@@ -44,7 +55,8 @@ def test_every_command_in_the_docs_exists_with_its_options(page: str, command: s
 
 
 def test_there_are_commands_to_check() -> None:
-    assert len(ALL_COMMANDS) > 10
+    assert len(ALL_COMMANDS) - len(IN_HELP) > 10
+    assert len(IN_HELP) > 20
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -80,7 +80,12 @@ def judge_energy(sources: Sequence[PowerSource], plan: Plan | None = None) -> De
             f"{usable.name} is refreshed too seldom for measure.baseline_seconds = "
             f"{measure.baseline_seconds:g} and measure.energy_seconds = {measure.energy_seconds:g}"
         )
-        ways = [f"give the plan {needed} (--baseline-seconds, --energy-seconds)"]
+        enough = {
+            key: max(getattr(needed, key), getattr(measure, key))
+            for key in ("baseline_seconds", "energy_seconds")
+        }
+        options = " ".join(f"--set measure.{key}={value:g}" for key, value in enough.items())
+        ways = [f"give the plan {needed} ({options})"]
     elif refused:
         reasons = "; ".join(f"{source.name}: {source.refusal}" for source in refused)
         found = f"nothing can measure energy ({reasons})"
