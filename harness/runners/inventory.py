@@ -1,6 +1,6 @@
 """The packs there are on this computer, and those that could be built.
 
-Not here: showing them (`runtime_cli.py`).
+Not here: showing them (`harness/cli/runners.py`).
 """
 
 from __future__ import annotations
