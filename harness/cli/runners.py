@@ -82,10 +82,10 @@ def build(
     """
     from harness.runners.android import PHONE_ABIS, build_phone
     from harness.runners.local import build_local
-    from harness.runners.pack import RUNNERS
+    from harness.schema.engines import ENGINES
 
     wanted = abi or list(PHONE_ABIS)
-    _check_choice("engine", [engine], RUNNERS)
+    _check_choice("engine", [engine], ENGINES)
     _check_choice("ABI", wanted, (*PHONE_ABIS, _LOCAL))
     packs = [
         build_local(engine, rebuild=rebuild, progress=say)
@@ -150,9 +150,10 @@ def add(
     docs/runner-packs.md says what the runner has to do.
     """
     from harness.runners.android import PHONE_ABIS
-    from harness.runners.pack import RUNNERS, add_pack
+    from harness.runners.pack import add_pack
+    from harness.schema.engines import ENGINES
 
-    _check_choice("engine", [engine], RUNNERS)
+    _check_choice("engine", [engine], ENGINES)
     _check_choice("ABI", [abi], PHONE_ABIS)
     if not folder.is_dir():
         raise PlanError(f"{folder} is not a folder", "Name the folder that holds the runner.")

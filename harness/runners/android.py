@@ -33,8 +33,6 @@ from harness.errors import RunnerPackError
 from harness.runners import build
 from harness.runners.build import Progress
 from harness.runners.pack import (
-    ON_TORCH,
-    RUNNERS,
     SUPERVISE,
     Part,
     RunnerPack,
@@ -46,6 +44,7 @@ from harness.runners.pack import (
     write_manifest,
 )
 from harness.runners.wheels import Wheel, fetch_wheel
+from harness.schema.engines import ENGINES
 
 # The version of the last libtorch that was released for phones.
 TORCH_ARM64 = Wheel(
@@ -119,7 +118,7 @@ def build_phone(
         if not rebuild and (pack := _read(folder)):
             return pack
         free = shutil.disk_usage(folder.parent).free
-        if engine in ON_TORCH and free < _NEEDED_BYTES:
+        if ENGINES[engine].library and free < _NEEDED_BYTES:
             raise build.no_space(folder.parent, _NEEDED_BYTES)
         with (
             tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary,
@@ -169,7 +168,7 @@ def _read(folder: Path) -> RunnerPack | None:
 
 def _input_key(engine: str, target: _Target, compiler: Path, sources: Path) -> str:
     """Return a hash of all that shapes a pack, this file among it."""
-    if engine not in ON_TORCH:
+    if ENGINES[engine].library is None:
         library = build.installed_version("phonebench")
     elif target.wheel:
         library = target.wheel.sha256
@@ -190,7 +189,7 @@ def _unpacked_library(
     engine: str, target: _Target, folder: Path, progress: Progress | None
 ) -> Iterator[_Library]:
     """Lay out what an engine is built on; the files of a wheel go away afterwards."""
-    if engine not in ON_TORCH:
+    if ENGINES[engine].library is None:
         yield _Library(None, (), build.installed_version("phonebench"), ())
         return
     if target.wheel is None:
@@ -310,7 +309,7 @@ def _compile(work: _Work, log: Path) -> tuple[Path, ...]:
         "PHONEBENCH_TORCH": str(work.library.torch or ""),
         "PHONEBENCH_JSON_INCLUDE": str(json_include),
     }
-    names = (RUNNERS[work.engine], SUPERVISE)
+    names = (ENGINES[work.engine].runner, SUPERVISE)
     build.run_cmake(work.sources, output, log, options, names)
     log.unlink()
     return output / names[0], output / names[1]
@@ -393,7 +392,7 @@ def _describe_parts(work: _Work, libraries: dict[str, Path]) -> tuple[Part, ...]
         name, licence = next((n, li) for pattern, n, li in _PARTS if re.match(pattern, library))
         part = (name, _part_version(work, name, source), licence)
         files.setdefault(part, []).append(f"lib/{library}")
-    programs = (RUNNERS[work.engine], SUPERVISE)
+    programs = (ENGINES[work.engine].runner, SUPERVISE)
     if not libraries:  # the program is static: these are inside
         licences = {name: licence for _, name, licence in _PARTS}
         for name in ("glibc", "gcc"):

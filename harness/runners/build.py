@@ -19,17 +19,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import RunnerPackError
-from harness.runners.pack import RUNNERS
+from harness.schema.engines import ENGINES
 
 Progress = Callable[[str], None]
 
 
 def check_engine(engine: str) -> None:
     """Raise RunnerPackError unless there is a runner for this engine."""
-    if engine not in RUNNERS:
+    if engine not in ENGINES:
         raise RunnerPackError(
             f"there is no runner for the engine {engine!r}",
-            f"Engines with a runner: {', '.join(RUNNERS)}.",
+            f"Engines with a runner: {', '.join(ENGINES)}.",
         )
 
 

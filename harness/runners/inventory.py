@@ -14,7 +14,8 @@ from typing import Literal
 from harness.errors import RunnerPackError
 from harness.runners.android import PHONE_ABIS, phone_folder
 from harness.runners.local import find_tools, local_folder
-from harness.runners.pack import RUNNERS, RunnerPack, find_packs, is_own, is_whole
+from harness.runners.pack import RunnerPack, find_packs, is_own, is_whole
+from harness.schema.engines import ENGINES
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def take_inventory() -> list[InventoryItem]:
     """Return every pack on this computer, and a row for each that is missing."""
     rows: list[InventoryItem] = []
     packs = find_packs()
-    for engine in RUNNERS:
+    for engine in ENGINES:
         for kind, abi, find_folder in _wanted(engine):
             own = [
                 pack for pack in packs if (pack.engine, pack.kind, pack.abi) == (engine, kind, abi)

@@ -17,9 +17,7 @@ from pathlib import Path
 from harness.runners import build
 from harness.runners.build import Progress
 from harness.runners.pack import (
-    ON_TORCH,
     PACK_FORMAT_VERSION,
-    RUNNERS,
     SUPERVISE,
     RunnerPack,
     hash_files,
@@ -28,14 +26,15 @@ from harness.runners.pack import (
     read_pack,
     write_manifest,
 )
+from harness.schema.engines import ENGINES
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What a build needs, and where it was found. `torch` None: the engine does without."""
+    """What a build needs, and where it was found. `library` None: the engine has none."""
 
     sources: Path
-    torch: Path | None
+    library: Path | None
     engine_version: str
     json_include: Path
     compiler: Path
@@ -47,7 +46,7 @@ class Tools:
         The compiler stands by its file's size and time: asking for its version costs 5 ms.
         """
         return build.input_key(
-            self.sources, PACK_FORMAT_VERSION, self.torch, self.engine_version, self.json_include,
+            self.sources, PACK_FORMAT_VERSION, self.library, self.engine_version, self.json_include,
             build.installed_version("nlohmann-json"), build.file_state(self.compiler),
             os.environ.get("CXXFLAGS", ""),
         )  # fmt: skip
@@ -55,11 +54,11 @@ class Tools:
 
 def find_tools(engine: str = "lite") -> Tools:
     """Find what a build needs. Raises RunnerPackError, naming what is missing."""
-    on_torch = engine in ON_TORCH
+    library = ENGINES[engine].library
     return Tools(
         sources=build.find_sources(),
-        torch=build.package_folder("torch") if on_torch else None,
-        engine_version=build.installed_version("torch" if on_torch else "phonebench"),
+        library=build.package_folder(library) if library else None,
+        engine_version=build.installed_version(library or "phonebench"),
         json_include=build.package_folder("nlohmann_json") / "include",
         compiler=build.find_compiler(),
     )
@@ -99,13 +98,13 @@ def _read(folder: Path) -> RunnerPack | None:
 
 def _build(engine: str, tools: Tools, folder: Path) -> RunnerPack:
     """Build in a folder beside the pack's own, and rename what came out."""
-    names = (RUNNERS[engine], SUPERVISE)
+    names = (ENGINES[engine].runner, SUPERVISE)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:
         work, ready = Path(temporary, "build"), Path(temporary, "ready")
         log = folder.with_suffix(".log")
         options = {
             "CMAKE_CXX_COMPILER": str(tools.compiler),
-            "PHONEBENCH_TORCH": str(tools.torch or ""),
+            "PHONEBENCH_TORCH": str(tools.library or ""),
             "PHONEBENCH_JSON_INCLUDE": str(tools.json_include),
         }
         build.run_cmake(tools.sources, work, log, options, names)

@@ -17,13 +17,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import RunnerPackError
+from harness.schema.engines import ENGINES
 from harness.storage.cache import cache_folder
 
 PACK_FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
-RUNNERS = {"lite": "runner_lite", "synthetic": "runner_synthetic"}
-ON_TORCH = frozenset({"lite"})
-"""The engines whose runner is linked with torch; the others need nothing but the C library."""
 SUPERVISE = "supervise"
 
 # ELF's numbers for machines, by Android's names for them.
@@ -70,7 +68,7 @@ class RunnerPack(BaseModel):
     @property
     def runner(self) -> Path:
         """The runner: one job file in, one result file out."""
-        return self.folder / RUNNERS[self.engine]
+        return self.folder / ENGINES[self.engine].runner
 
     @property
     def supervise(self) -> Path:
@@ -89,7 +87,7 @@ class RunnerPack(BaseModel):
         """
         return tuple(
             f"{folder}/{word}" if word in self.sha256 else word.replace("@", folder)
-            for word in (*self.launcher, RUNNERS[self.engine])
+            for word in (*self.launcher, ENGINES[self.engine].runner)
         )
 
 
@@ -127,7 +125,7 @@ def read_pack(folder: Path) -> RunnerPack | None:
         manifest = RunnerPack.model_validate_json(_with_folder(content, folder))
     except (OSError, ValueError):
         return None
-    return manifest if manifest.engine in RUNNERS else None
+    return manifest if manifest.engine in ENGINES else None
 
 
 def _with_folder(content: bytes, folder: Path) -> bytes:
@@ -228,7 +226,7 @@ def _describe(folder: Path, engine: str, abi: str, engine_version: str) -> Runne
         for path in folder.rglob("*")
         if path.is_file() and path.name != MANIFEST
     ]
-    for needed in (RUNNERS[engine], SUPERVISE):
+    for needed in (ENGINES[engine].runner, SUPERVISE):
         if needed not in names:
             raise RunnerPackError(
                 f"{folder} has no {needed}",

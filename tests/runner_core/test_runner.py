@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ import torch
 
 from harness.runners.local import build_local
 from harness.runners.pack import RunnerPack
+from harness.schema.engines import FORMAT_READ
 from harness.schema.job import Dtype, Job, Loop, Pass, TensorSource
-from harness.schema.plan import EngineName
 from harness.schema.record import Interrupted, LaunchRecord, read_record
 from tests.conftest import missing
 from tests.fakes.inputs import generate
@@ -172,7 +172,7 @@ class Bench:
         return result
 
 
-@pytest.fixture(scope="module", params=get_args(EngineName))
+@pytest.fixture(scope="module", params=FORMAT_READ)
 def pack(request: pytest.FixtureRequest) -> RunnerPack:
     return build_local(request.param)
 
