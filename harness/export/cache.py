@@ -1,6 +1,6 @@
 """The cache of exports: files by the hash of their content, records by what was asked for.
 
-    objects/SHA256.EXT           artifacts, check inputs, reference outputs
+    objects/SHA256.SUFFIX        artifacts, check inputs, reference outputs
     records/MODEL/model.json     what a model depended on when it was last built
     records/MODEL/VARIANT.json   what one variant became, and from which build of the model
 

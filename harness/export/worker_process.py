@@ -1,13 +1,13 @@
 """Start one export worker, watch it, and say how it ended, whatever it does.
 
 The worker answers on a file of its own, so the user's code may print, crash, call `os._exit` or
-loop for ever. Not here: what is asked of it (`artifact.py`) and what it does (`worker.py`).
+loop for ever. Not here: what is asked of it (`model_export.py`) and what it does (the room
+`export_worker/`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -16,16 +16,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from harness.errors import ExportError
+from harness.export_worker.messages import (
+    Answer,
+    Done,
+    Failed,
+    Phase,
+    Request,
+    read_answer,
+    write_request,
+)
 
-WORKER = Path(__file__).parents[1] / "export_worker" / "start.py"
+ROOM = Path(__file__).parents[1] / "export_worker"
 _POLL_SECONDS = 0.02
 # What torch's C++ side says about itself: "[W1121 18:03:57.740 qlinear.cpp:251] Warning: ...".
 _TORCH_WARNING = re.compile(r"\[W\S* \S+ \S+\.cpp:\d+\]")
 
-Answer = dict[str, Any]
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -35,24 +44,24 @@ class WorkerRun:
     answers: tuple[Answer, ...]
     ended: str
 
-    def every(self, kind: str) -> list[Answer]:
+    def every(self, kind: type[Kind]) -> list[Kind]:
         """Return the answers of one type, in order."""
-        return [answer for answer in self.answers if answer["type"] == kind]
+        return [answer for answer in self.answers if isinstance(answer, kind)]
 
-    def first(self, kind: str) -> Answer | None:
+    def first(self, kind: type[Kind]) -> Kind | None:
         """Return the first answer of one type."""
         return next(iter(self.every(kind)), None)
 
     @property
     def doing(self) -> str:
         """What the worker was about to do when it last said so."""
-        phases = self.every("phase")
-        return str(phases[-1]["doing"]) if phases else "starting"
+        phases = self.every(Phase)
+        return phases[-1].doing if phases else "starting"
 
 
 def run_worker(
     python: str,
-    request: Answer,
+    request: Request,
     folder: Path,
     *,
     timeout_seconds: float,
@@ -65,7 +74,7 @@ def run_worker(
     ExportError if the interpreter cannot be started.
     """
     request_path, answers_path = folder / "request.json", folder / "answers.jsonl"
-    request_path.write_text(json.dumps(request), encoding="utf-8")
+    request_path.write_text(write_request(request), encoding="utf-8")
     answers_path.write_bytes(b"")
     answers = _Lines(answers_path)
     printed = _Lines(folder / "printed.txt")
@@ -82,9 +91,9 @@ def run_worker(
                 if not _TORCH_WARNING.match(text):
                     on_print(text)
             for line in answers.new():
-                collected.append(json.loads(line))
+                collected.append(read_answer(line))
                 on_answer(collected[-1])
-                finished = collected[-1]["type"] in ("done", "failed")
+                finished = isinstance(collected[-1], (Done, Failed))
                 deadline = time.monotonic() + timeout_seconds
             if running and time.monotonic() > deadline:
                 ended = f"was stopped after {timeout_seconds:g} s without an answer"
@@ -108,7 +117,7 @@ def _worker(
     with printed.open("wb") as output:
         try:
             process = subprocess.Popen(
-                [python, str(WORKER), str(request), str(answers)],
+                [python, str(ROOM / "start.py"), str(request), str(answers)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=environment, start_new_session=True,
             )  # fmt: skip

@@ -1,7 +1,6 @@
 """What an export depends on: the local files that were read, and the versions of packages.
 
-
-Standard library and torch only, Python 3.8 syntax. Not here: deciding what is reused (`artifact.py`).
+Not here: deciding what is reused (the host's `model_export.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import sys
 import time
 from typing import Any, Dict, List, Set
 
-from .source import HERE, is_library
+from .interpreter import torch_version_file
+from .problems import is_users
 
 STARTED_UNIX = time.time()
 
@@ -81,9 +81,9 @@ class OpenedFiles:
         found: Dict[str, str] = {}
         for path in sorted((local | self.read) - self.written):
             path = os.path.realpath(path)
-            if path.endswith(".pyc") or path.startswith(self.ignored) or is_library(path):
+            if path.endswith(".pyc") or path.startswith(self.ignored) or not is_users(path):
                 continue
-            if os.path.dirname(path) == HERE or not os.path.isfile(path):
+            if not os.path.isfile(path):
                 continue
             changed = os.stat(path).st_mtime > STARTED_UNIX
             found[path] = "" if changed else sha256_of(path)
@@ -104,13 +104,6 @@ def _distribution_files() -> List[str]:
         for name in names
     ]
     return [path for path in files if os.path.isfile(path)]
-
-
-def torch_version_file() -> str:
-    """Return the file that changes with every build of torch."""
-    import torch
-
-    return os.path.join(os.path.dirname(os.path.abspath(torch.__file__)), "version.py")
 
 
 def identity_of(dependencies: Dict[str, str], *paths: str) -> str:

@@ -1,63 +1,73 @@
 """What a model is run on: check inputs, calibration and evaluation, from the user or from a seed.
 
-
-Standard library and torch only, Python 3.8 syntax. Not here: building the model.
+Not here: building the model.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
-from .source import Problem, call_user, described, last_line, set_seeds
+from .interpreter import set_seeds
+from .messages import Accuracy, Answer, Checks, Phase, Request, StagedEvaluation, TensorSpec
+from .problems import Problem, described, last_line
+from .source import call_user
 from .tensors import formatted, read_tensors, write_tensors
+
+Inputs = Tuple[Any, ...]
+Evaluation = List[Tuple[Inputs, List[int]]]
 
 
 @dataclasses.dataclass
 class Samples:
     """The tensors that a model is run on."""
 
-    checks: List[Tuple[Any, ...]]
-    calibration: Optional[List[Tuple[Any, ...]]]
-    evaluation: Optional[List[Tuple[Tuple[Any, ...], List[int]]]]
+    checks: List[Inputs]
+    calibration: Optional[List[Inputs]]
+    evaluation: Optional[Evaluation]
     checks_path: str
 
 
-def prepare_samples(request: Dict[str, Any], answer: Callable[..., None]) -> Samples:
+def prepare_samples(request: Request, answer: Callable[[Answer], None]) -> Samples:
     """Load the user's data, choose the check inputs and write them down."""
     calibration = evaluation = None
-    if request["calibration"]:
-        answer("phase", doing=f"loading {request['calibration']}")
-        calibration = _load_calibration(request["calibration"], request)
-    if request["evaluation"]:
-        answer("phase", doing=f"loading {request['evaluation']}")
-        evaluation = _load_evaluation(request["evaluation"], request)
-    count = request["check_samples"]
+    if request.calibration:
+        answer(Phase(f"loading {request.calibration}"))
+        calibration = _load_calibration(request.calibration, request)
+    if request.evaluation:
+        answer(Phase(f"loading {request.evaluation}"))
+        evaluation = _load_evaluation(request.evaluation, request)
     if evaluation is not None:
-        checks = [inputs for inputs, _ in evaluation[:count]]
+        checks = [inputs for inputs, _ in evaluation[: request.check_samples]]
     elif calibration is not None:
-        checks = calibration[:count]
+        checks = calibration[: request.check_samples]
     else:
-        checks = _random_inputs(request["inputs"], count, request["seed"])
-    path = os.path.join(request["folder"], "checks.bin")
-    layout = write_tensors(path, checks)
+        checks = _random_inputs(request.inputs, request.check_samples, request.seed)
+    written = write_tensors(os.path.join(request.folder, "checks.bin"), checks)
     staged = None
-    if evaluation is not None and request["has_mobile_python"]:
-        staged_path = os.path.join(request["folder"], "evaluation.bin")
-        staged = {
-            "path": staged_path,
-            "layout": write_tensors(staged_path, [inputs for inputs, _ in evaluation]),
-            "labels": [labels for _, labels in evaluation],
-        }
-    real = evaluation is not None or calibration is not None
-    answer("checks", path=path, layout=layout, inputs_are_real=real, evaluation=staged)
-    return Samples(checks, calibration, evaluation, path)
+    if evaluation is not None and request.has_mobile_python:
+        path = os.path.join(request.folder, "evaluation.bin")
+        staged = StagedEvaluation(
+            write_tensors(path, [inputs for inputs, _ in evaluation]),
+            [labels for _, labels in evaluation],
+        )
+    answer(Checks(written, evaluation is not None or calibration is not None, staged))
+    return Samples(checks, calibration, evaluation, written.path)
 
 
-def _load_calibration(name: str, request: Dict[str, Any]) -> List[Tuple[Any, ...]]:
+def read_samples(checks: Checks) -> Samples:
+    """Read what `prepare_samples` wrote down for another interpreter."""
+    evaluation = None
+    if checks.evaluation is not None:
+        inputs = read_tensors(checks.evaluation.inputs)
+        evaluation = list(zip(inputs, checks.evaluation.labels))
+    return Samples(read_tensors(checks.inputs), None, evaluation, checks.inputs.path)
+
+
+def _load_calibration(name: str, request: Request) -> List[Inputs]:
     items = [
-        _checked_inputs(item, f'calibration "{name}", item {number}', request["inputs"])
+        _checked_inputs(item, f'calibration "{name}", item {number}', request.inputs)
         for number, item in enumerate(_items(name, "calibration", request), 1)
     ]
     if not items:
@@ -65,7 +75,7 @@ def _load_calibration(name: str, request: Dict[str, Any]) -> List[Tuple[Any, ...
     return items
 
 
-def _load_evaluation(name: str, request: Dict[str, Any]) -> List[Tuple[Tuple[Any, ...], List[int]]]:
+def _load_evaluation(name: str, request: Request) -> Evaluation:
     pairs = []
     for number, item in enumerate(_items(name, "evaluation", request), 1):
         where = f'evaluation "{name}", item {number}'
@@ -74,15 +84,15 @@ def _load_evaluation(name: str, request: Dict[str, Any]) -> List[Tuple[Tuple[Any
                 f"{where} is {described(item)}, not a pair of an input and its label",
                 "Return pairs (input, label): a tensor or a tuple of tensors, and an int.",
             )
-        inputs = _checked_inputs(item[0], where, request["inputs"])
+        inputs = _checked_inputs(item[0], where, request.inputs)
         pairs.append((inputs, _checked_labels(item[1], where)))
     if not pairs:
         raise Problem(f'evaluation "{name}" gives no pair at all')
     return pairs
 
 
-def _items(name: str, key: str, request: Dict[str, Any]) -> Iterator[Any]:
-    set_seeds(request["seed"])
+def _items(name: str, key: str, request: Request) -> Iterator[Any]:
+    set_seeds(request.seed)
     result = call_user(name, key)
     try:
         yield from result
@@ -95,7 +105,7 @@ def _items(name: str, key: str, request: Dict[str, Any]) -> Iterator[Any]:
         ) from error
 
 
-def _checked_inputs(item: Any, where: str, specs: Sequence[Dict[str, Any]]) -> Tuple[Any, ...]:
+def _checked_inputs(item: Any, where: str, specs: Sequence[TensorSpec]) -> Inputs:
     import torch
 
     inputs = (item,) if isinstance(item, torch.Tensor) else item
@@ -105,8 +115,8 @@ def _checked_inputs(item: Any, where: str, specs: Sequence[Dict[str, Any]]) -> T
             f"{where} gives {given}; the plan lists {len(specs)}",
             "One input is a tensor; several are a tuple of tensors, in the plan's order.",
         )
-    for tensor, spec in zip(inputs, specs):  # noqa: B905 (Python 3.8)
-        wanted = f"{spec['dtype']} {list(spec['shape'])}"
+    for tensor, spec in zip(inputs, specs):
+        wanted = f"{spec.dtype} {list(spec.shape)}"
         if isinstance(tensor, torch.Tensor):
             given = f"{str(tensor.dtype)[len('torch.') :]} {list(tensor.shape)}"
         else:
@@ -138,7 +148,7 @@ def _checked_labels(label: Any, where: str) -> List[int]:
     return whole
 
 
-def _random_inputs(specs: Sequence[Dict[str, Any]], count: int, seed: int) -> List[Tuple[Any, ...]]:
+def _random_inputs(specs: Sequence[TensorSpec], count: int, seed: int) -> List[Inputs]:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -146,8 +156,8 @@ def _random_inputs(specs: Sequence[Dict[str, Any]], count: int, seed: int) -> Li
     for _ in range(count):
         inputs = []
         for spec in specs:
-            dtype = getattr(torch, spec["dtype"])
-            shape, low, high = spec["shape"], spec["low"], spec["high"]
+            dtype = getattr(torch, spec.dtype)
+            shape, low, high = spec.shape, spec.low, spec.high
             if dtype.is_floating_point:
                 values = torch.rand(shape, generator=generator) * (high - low) + low
                 inputs.append(values.to(dtype))
@@ -163,9 +173,9 @@ def _random_inputs(specs: Sequence[Dict[str, Any]], count: int, seed: int) -> Li
 
 def measure_accuracy(
     run: Callable[..., List[Any]],
-    evaluation: Optional[List[Tuple[Tuple[Any, ...], List[int]]]],
+    evaluation: Optional[Evaluation],
     memory_format: str,
-) -> Optional[Dict[str, Any]]:
+) -> Optional[Accuracy]:
     """Return the share of rows whose largest first output is at the label."""
     import torch
 
@@ -184,19 +194,6 @@ def measure_accuracy(
                 )
             # A row of NaN has no largest value: it is never right.
             usable = (~torch.isnan(first)).all(-1).flatten().tolist()
-            right += sum(
-                ok and a == b
-                for ok, a, b in zip(usable, answers, labels)  # noqa: B905 (Python 3.8)
-            )
+            right += sum(ok and a == b for ok, a, b in zip(usable, answers, labels))
             total += len(labels)
-    return {"top1": right / total, "samples": total}
-
-
-def read_evaluation(
-    staged: Optional[Dict[str, Any]],
-) -> Optional[List[Tuple[Tuple[Any, ...], List[int]]]]:
-    """Read the evaluation set that `prepare_samples` staged for another interpreter."""
-    if staged is None:
-        return None
-    inputs = read_tensors(staged["path"], staged["layout"])
-    return list(zip(inputs, staged["labels"]))  # noqa: B905 (Python 3.8)
+    return Accuracy(right / total, total)

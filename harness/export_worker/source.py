@@ -1,45 +1,31 @@
-"""The user's own code: importing it, calling it, and saying where it failed.
+"""The user's own code and saved programs: how a source becomes a model, and where it failed.
 
-
-Standard library and torch only, Python 3.8 syntax. Not here: what is done with the model.
+Not here: what is done with the model.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
-import random
-import site
 import sys
-import sysconfig
-import traceback
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from .interpreter import set_seeds
+from .problems import Problem, described, last_line
 
-
-class Problem(Exception):
-    """The model, its data or its file is no good: what is wrong, and the way out."""
-
-    def __init__(self, reason: str, advice: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.advice = advice
+# What torch itself saves, by suffix. Files that are measured as they are belong to formats/.
+SAVED_PROGRAMS = {".pt2": "ExportedProgram (.pt2)", ".pt": "TorchScript (.pt)"}
 
 
-def source_builder(request: Dict[str, Any]) -> Callable[[], Any]:
+def source_builder(source: str, seed: int) -> Callable[[], Any]:
     """Return the function that builds the model, the same each time."""
     import torch
 
-    source = request["source"]
-
     def build() -> Any:
-        set_seeds(request["seed"])
+        set_seeds(seed)
         if source.endswith(".pt2"):
-            model = _open_saved(source, lambda: torch.export.load(source).module())
+            model = _open_saved(source, ".pt2", lambda: torch.export.load(source).module())
         elif source.endswith(".pt"):
-            model = _open_saved(source, lambda: torch.jit.load(source, map_location="cpu"))
+            model = _open_saved(source, ".pt", lambda: torch.jit.load(source, map_location="cpu"))
         else:
             model = call_user(source, "source")
         if not isinstance(model, torch.nn.Module):
@@ -56,13 +42,12 @@ def source_builder(request: Dict[str, Any]) -> Callable[[], Any]:
     return build
 
 
-def _open_saved(path: str, load: Callable[[], Any]) -> Any:
+def _open_saved(path: str, suffix: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:
-        kind = "ExportedProgram (.pt2)" if path.endswith(".pt2") else "TorchScript (.pt)"
         raise Problem(
-            f"{path} cannot be loaded as {kind}: {last_line(error)}",
+            f"{path} cannot be loaded as {SAVED_PROGRAMS[suffix]}: {last_line(error)}",
             "Save it with torch.export.save or torch.jit.save. A pickled module or a state dict is "
             'not enough: write a "module:callable" that builds the model and loads it.',
         ) from error
@@ -112,56 +97,3 @@ def call_user(name: str, key: str) -> Any:
 def _never_hide(error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         raise error
-
-
-def last_line(error: BaseException) -> str:
-    """Return "Type: message (file:line, in function)", the place being the user's own code."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not is_library(frame.filename) and os.path.dirname(frame.filename) != HERE
-    ]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{text} ({_short(error.filename)}:{error.lineno})"
-    if not own:
-        return text
-    frame = own[-1]
-    return f"{text} ({_short(frame.filename)}:{frame.lineno}, in {frame.name})"
-
-
-def _short(path: str) -> str:
-    root = os.getcwd()
-    inside = os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
-    return os.path.relpath(path, root) if inside else path
-
-
-def described(value: Any) -> str:
-    """Say what a value is, for an error message."""
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def set_seeds(seed: int) -> None:
-    """Seed every generator that a user's code may draw from."""
-    import torch
-
-    random.seed(seed)
-    torch.manual_seed(seed)
-    if importlib.util.find_spec("numpy") is not None:
-        numpy: Any = importlib.import_module("numpy")
-        numpy.random.seed(seed)
-
-
-def _library_folders() -> Tuple[str, ...]:
-    folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    folders += [*site.getsitepackages(), site.getusersitepackages(), "/usr/lib/python3"]
-    return tuple(sorted({os.path.realpath(f) + os.sep for f in folders if f}))
-
-
-_LIBRARIES = _library_folders()
-
-
-def is_library(path: str) -> bool:
-    """Tell whether a file belongs to the interpreter or to an installed package."""
-    return path.startswith("<") or os.path.realpath(path).startswith(_LIBRARIES)

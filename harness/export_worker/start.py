@@ -6,6 +6,8 @@ The folder is imported as a package of its own, so that nothing of phonebench ha
 there, and no module of the user's is hidden by one of these. Not here: the work (`worker.py`).
 """
 
+from __future__ import annotations
+
 import ctypes
 import importlib
 import importlib.util

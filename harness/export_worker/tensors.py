@@ -1,18 +1,14 @@
-"""Tensors: flattening outputs, memory formats, and files of raw values.
-
-
-Standard library and torch only, Python 3.8 syntax. Not here: comparing anything.
-"""
+"""Tensors: flattening outputs, memory formats, and files of raw values. Not here: comparing anything."""
 
 from __future__ import annotations
 
 import ctypes
 import dataclasses
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+import math
+from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
-from .source import Problem
-
-Layout = List[List[Dict[str, Any]]]
+from .messages import TensorFile, TensorPlace
+from .problems import Problem
 
 
 def tensors_of(output: Any) -> Iterator[Any]:
@@ -65,48 +61,36 @@ def formatted(inputs: Tuple[Any, ...], memory_format: str) -> Tuple[Any, ...]:
     )
 
 
-def write_tensors(path: str, samples: Sequence[Sequence[Any]]) -> Layout:
+def write_tensors(path: str, samples: Sequence[Sequence[Any]]) -> TensorFile:
     """Write tensors as raw little-endian values, row-major; return where each one lies."""
-    layout: Layout = []
+    layout: List[List[TensorPlace]] = []
     with open(path, "wb") as file:
         for tensors in samples:
             places = []
             for tensor in tensors:
                 tensor = tensor.detach().contiguous()
                 file.write(b"\0" * (-file.tell() % 64))
-                places.append(
-                    {
-                        "shape": list(tensor.shape),
-                        "dtype": str(tensor.dtype)[len("torch.") :],
-                        "offset_bytes": file.tell(),
-                    }
-                )
+                dtype = str(tensor.dtype)[len("torch.") :]
+                places.append(TensorPlace(list(tensor.shape), dtype, file.tell()))
                 if tensor.numel():
                     size = tensor.numel() * tensor.element_size()
                     file.write(ctypes.string_at(tensor.data_ptr(), size))
             layout.append(places)
-    return layout
+    return TensorFile(path, layout)
 
 
-def read_tensors(path: str, layout: Layout) -> List[Tuple[Any, ...]]:
+def read_tensors(file: TensorFile) -> List[Tuple[Any, ...]]:
     """Read what `write_tensors` wrote."""
+    with open(file.path, "rb") as opened:
+        raw = bytearray(opened.read())
+    return [tuple(_read_tensor(raw, place) for place in places) for places in file.layout]
+
+
+def _read_tensor(raw: bytearray, place: TensorPlace) -> Any:
     import torch
 
-    with open(path, "rb") as file:
-        raw = bytearray(file.read())
-    samples = []
-    for places in layout:
-        tensors = []
-        for place in places:
-            dtype = getattr(torch, place["dtype"])
-            count = 1
-            for length in place["shape"]:
-                count *= length
-            values = (
-                torch.frombuffer(raw, dtype=dtype, count=count, offset=place["offset_bytes"])
-                if count
-                else torch.empty(0, dtype=dtype)
-            )
-            tensors.append(values.reshape(place["shape"]).clone())
-        samples.append(tuple(tensors))
-    return samples
+    dtype, count = getattr(torch, place.dtype), math.prod(place.shape)
+    if not count:
+        return torch.empty(place.shape, dtype=dtype)
+    values = torch.frombuffer(raw, dtype=dtype, count=count, offset=place.offset_bytes)
+    return values.reshape(place.shape).clone()

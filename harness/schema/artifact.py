@@ -1,6 +1,6 @@
 """Artifacts as data: an exported model file, its manifest, and how true its outputs are.
 
-Not here: how models become artifacts (`exporter.py`).
+Not here: how models become artifacts (`export/`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.schema.job import MemoryFormat
-from harness.schema.plan import Container
+from harness.schema.plan import unusual_settings
 
-ARTIFACT_FORMAT_VERSION = 1  # 1: the first
+ARTIFACT_FORMAT_VERSION = 2  # 2: format, its options, its details
 
 
 class _Model(BaseModel):
@@ -23,14 +23,15 @@ class _Model(BaseModel):
 class Manifest(_Model):
     """What is known of one artifact file.
 
-    `parameters` counts the model's parameters after pruning and before quantization;
-    `nonzero_parameters` leaves out exact zeros. `flops` is torch's own count for one inference
-    (multiply and add are two), None where it cannot count. `notes` say what a reader should know.
+    `options` are those of its format that it was saved with, and `details` what only files of that
+    format have, by a label for people. `parameters` counts the model's parameters after pruning and
+    before quantization; `nonzero_parameters` leaves out exact zeros. `flops` is torch's own count
+    for one inference (multiply and add are two), None where it cannot count. `notes` say what a
+    reader should know.
     """
 
     sha256: str
     size_bytes: int
-    bytecode_version: int
     operators: tuple[str, ...]
     parameters: int | None
     nonzero_parameters: int | None
@@ -38,12 +39,14 @@ class Manifest(_Model):
     torch_version: str
     python_version: str
     recipe: str
-    container: Container
+    format: str
+    options: dict[str, str]
     memory_format: MemoryFormat
     quantized_engine: str | None
     seed: int
     export_seconds: float
     created_unix: float
+    details: dict[str, int | str]
     notes: tuple[str, ...] = ()
 
 
@@ -78,7 +81,8 @@ class Artifact(_Model):
     variant: str
     model: str
     recipe: str
-    container: Container
+    format: str
+    options: dict[str, str]
     memory_format: MemoryFormat
     status: Literal["ok", "skipped", "failed"]
     reason: str = ""
@@ -89,6 +93,12 @@ class Artifact(_Model):
     accuracy: Accuracy | None = None
     min_sqnr_db: float | None = None
     cached: bool = False
+
+    @property
+    def label(self) -> str:
+        """The recipe, with what is not as usual in the file."""
+        unusual = unusual_settings(self.format, self.options, self.memory_format)
+        return ", ".join([self.recipe, *unusual])
 
 
 class CheckTensor(_Model):
@@ -105,7 +115,7 @@ class ExportedModel(_Model):
     `checks_path` holds the check inputs as raw little-endian tensors, laid out as `checks` says
     (per sample, per input). `reference_path` is an .npz with the eager outputs of every sample,
     keys "SAMPLE/INDEX", floating types widened to float32; None when there is no eager model (a
-    ready .ptl that this torch cannot run).
+    ready file that this computer cannot run).
     """
 
     name: str

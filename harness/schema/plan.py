@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,12 +23,34 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from harness.errors import PlanError
+from harness.export_worker.formats import FORMATS, usual_options
+from harness.export_worker.recipes import parse_recipe
+from harness.schema.engines import FORMAT_READ
 from harness.schema.job import Dtype, MemoryFormat, Pass
 
-Container = Literal["zip", "flatbuffer"]
-EngineName = Literal["lite"]
+USUAL_ENGINE = next(iter(FORMAT_READ))
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """Checks and documents a word as `Literal` does, of words that stand in a table elsewhere."""
+
+    words: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> CoreSchema:
+        return core_schema.literal_schema(list(self.words))
+
+
+def _option_values(option: str) -> tuple[str, ...]:
+    """Return what the format that has this option allows for it, the usual value first."""
+    return next(f.OPTIONS[option] for f in FORMATS.values() if option in f.OPTIONS)
+
+
+EngineName = Annotated[str, _OneOf(tuple(FORMAT_READ))]
+Container = Annotated[str, _OneOf(_option_values("container"))]
 Threads = Annotated[int, Field(ge=1, le=256)]
 
 
@@ -54,17 +77,15 @@ class Matrix(_Section):
     """The lists that multiply into cases."""
 
     recipe: tuple[str, ...] = Field(("fp32",), min_length=1)
-    engine: tuple[EngineName, ...] = Field(("lite",), min_length=1)
+    engine: tuple[EngineName, ...] = Field((USUAL_ENGINE,), min_length=1)
     threads: tuple[Threads, ...] = Field((1,), min_length=1)
-    container: tuple[Container, ...] = Field(("zip",), min_length=1)
+    container: tuple[Container, ...] = Field(_option_values("container")[:1], min_length=1)
     memory_format: tuple[MemoryFormat, ...] = Field(("contiguous",), min_length=1)
     affinity: tuple[str, ...] = Field(("all",), min_length=1)
 
     @field_validator("recipe")
     @classmethod
     def _recipes_exist(cls, recipes: tuple[str, ...]) -> tuple[str, ...]:
-        from harness.export_worker.recipes import parse_recipe
-
         for recipe in recipes:
             parse_recipe(recipe)  # raises ValueError, with what would be right
         return recipes
@@ -78,6 +99,12 @@ class Matrix(_Section):
                     f'{affinity!r} is none of "all", "big", "little", or cores like "0,2-3"'
                 )
         return affinities
+
+    def options(self, format: str) -> Iterator[tuple[tuple[str, str], ...]]:
+        """Yield each way in which files of a format are asked for: pairs of an option and a value."""
+        names = FORMATS[format].OPTIONS
+        for values in itertools.product(*(getattr(self, name) for name in names)):
+            yield tuple(zip(names, values, strict=True))
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
@@ -208,18 +235,34 @@ class Header(_Section):
 
 @dataclass(frozen=True)
 class Variant:
-    """What is exported once: a model, a recipe, and the options of the file."""
+    """What is exported once: a model, a recipe, the format of the file, and the options of that.
+
+    `options` has a value for each option of the format, as pairs: variants are told apart by hash.
+    """
 
     model: str
     recipe: str
-    container: Container = "zip"
+    format: str
+    options: tuple[tuple[str, str], ...]
     memory_format: MemoryFormat = "contiguous"
 
     @property
     def id(self) -> str:
         """A readable name, unique within a plan."""
-        options = [o for o in (self.container, self.memory_format) if o not in _USUAL]
-        return ".".join([slug(self.model), self.recipe, *options])
+        return ".".join([slug(self.model), self.recipe, *self.unusual])
+
+    @property
+    def unusual(self) -> list[str]:
+        """What is not as usual in the file."""
+        return unusual_settings(self.format, dict(self.options), self.memory_format)
+
+
+def unusual_settings(format: str, options: Mapping[str, str], memory_format: str) -> list[str]:
+    """Return what is not as usual in a file, for names that people read."""
+    usual = FORMAT_READ[USUAL_ENGINE], *usual_options(format).values(), "contiguous"
+    return [
+        setting for setting in (format, *options.values(), memory_format) if setting not in usual
+    ]
 
 
 @dataclass(frozen=True)
@@ -238,9 +281,6 @@ class Case:
         if self.affinity != "all":
             parts.append(f"cpu-{self.affinity.replace(',', '_')}")
         return ".".join(parts)
-
-
-_USUAL = {"zip", "contiguous"}
 
 
 class Plan(_Section):
@@ -269,10 +309,12 @@ class Plan(_Section):
     def variants(self, model: Model) -> tuple[Variant, ...]:
         """Return what must be exported of one model, in the plan's order."""
         matrix = model.matrix(self.matrix)
+        formats = dict.fromkeys(FORMAT_READ[engine] for engine in matrix.engine)
         return tuple(
-            Variant(model.name, recipe, container, memory_format)
-            for recipe, container, memory_format in itertools.product(
-                matrix.recipe, matrix.container, matrix.memory_format
+            Variant(model.name, recipe, format, options, memory_format)
+            for recipe, format in itertools.product(matrix.recipe, formats)
+            for options, memory_format in itertools.product(
+                matrix.options(format), matrix.memory_format
             )
         )
 
@@ -286,6 +328,7 @@ class Plan(_Section):
             for engine, threads, affinity in itertools.product(
                 matrix.engine, matrix.threads, matrix.affinity
             )
+            if FORMAT_READ[engine] == variant.format
         )
 
     def sha256(self) -> str:

@@ -22,7 +22,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-SWEEP_VERSION = 2
+SWEEP_VERSION = 3
 
 
 Status = Literal["ok", "failed", "skipped", "interrupted"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from harness.export_worker import recipes
-from harness.export_worker.recipes import Context, Skip, min_sqnr_db, parse_recipe
+from harness.export_worker.recipes import (
+    min_sqnr_db,
+    parse_recipe,
+    pruning,
+    quantization,
+    torchscript,
+)
+from harness.export_worker.recipes.step import Context, Skip
 
 
 def names(recipe: str) -> list[tuple[str, int]]:
@@ -21,7 +28,7 @@ def test_a_recipe_is_its_steps_in_order() -> None:
     assert names("prune-channels-50+int8-static") == [("prune-channels-N", 50), ("int8-static", 0)]
 
 
-def test_a_recipe_without_a_format_is_fp32() -> None:
+def test_a_recipe_without_a_precision_is_fp32() -> None:
     assert names("prune-l1-30") == [("prune-l1-N", 30), ("fp32", 0)]
 
 
@@ -36,7 +43,7 @@ def test_a_recipe_without_a_format_is_fp32() -> None:
         ("", "there is no recipe ''"),
         ("fp32+fp32", "names fp32 twice"),
         ("prune-l1-10+prune-l1-20", "names prune-l1-N twice"),
-        ("fp16+int8-dynamic", "a file has one of these formats"),
+        ("fp16+int8-dynamic", "a file has one of these precisions"),
         ("int8-static+prune-channels-50", "prune-channels-N must come before int8-static"),
         ("prune-l1-50+prune-channels-50", "prune-channels-N must come before prune-l1-N"),
     ],
@@ -100,7 +107,7 @@ def test_pruning_silent_channels_changes_no_output() -> None:
             silence(layer, channels)
         expected = model(IMAGE)
         noted = context()
-        pruned = recipes.prune_channels(model, noted)
+        pruned = pruning.prune_channels(model, noted)
         torch.testing.assert_close(pruned(IMAGE), expected)
     assert [model.stem.out_channels, model.depthwise.groups, model.hidden.in_features] == [4, 8, 16]
     assert model.norm.num_features == 4
@@ -130,7 +137,7 @@ class Odd(nn.Module):
 def test_what_pruning_does_not_understand_it_leaves_alone_and_says_so() -> None:
     model = Odd().eval()
     noted = context()
-    recipes.prune_channels(model, noted)
+    pruning.prune_channels(model, noted)
     shapes = [tuple(layer.weight.shape[:2]) for layer in model.children()]  # type: ignore[index]
     assert shapes == [(8, 3), (8, 4), (8, 8), (4, 8), (4, 4)]
     assert "pruned 1 of 3" in noted.notes[0]
@@ -142,7 +149,7 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-@pytest.mark.parametrize("step", [recipes.prune_channels, recipes.quantize_static])
+@pytest.mark.parametrize("step", [pruning.prune_channels, quantization.quantize_static])
 def test_a_model_that_fx_cannot_trace_is_skipped_by_the_name_of_its_module(step: object) -> None:
     assert callable(step)
     model = nn.Sequential(nn.Conv2d(3, 4, 1), Branching()).eval()
@@ -153,21 +160,27 @@ def test_a_model_that_fx_cannot_trace_is_skipped_by_the_name_of_its_module(step:
 
 def test_dynamic_quantization_without_a_linear_layer_is_skipped() -> None:
     with pytest.raises(Skip, match="nothing to quantize: none of the 1 layers"):
-        recipes.quantize_dynamic(nn.Sequential(nn.Conv2d(3, 4, 1)), context())
+        quantization.quantize_dynamic(nn.Sequential(nn.Conv2d(3, 4, 1)), context())
 
 
 def test_static_quantization_without_calibration_data_is_skipped() -> None:
     with pytest.raises(Skip, match="needs calibration data") as caught:
-        recipes.quantize_static(nn.Sequential(nn.Conv2d(3, 4, 1)), context())
+        quantization.quantize_static(nn.Sequential(nn.Conv2d(3, 4, 1)), context())
     assert "calibration =" in caught.value.advice
 
 
 def test_l1_pruning_zeroes_weights_and_shrinks_nothing() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(256, 2))
     noted = context(percent=25)
-    recipes.prune_l1(model, noted)
+    pruning.prune_l1(model, noted)
     weight = model[2].weight
     assert isinstance(weight, torch.Tensor)
     assert weight.shape == (2, 256)
     assert int((weight == 0).sum()) == 128
     assert "neither the file nor the time shrinks" in noted.notes[0]
+
+
+@pytest.mark.parametrize("finish", [torchscript.freeze, torchscript.optimize_for_mobile])
+def test_a_file_that_is_not_made_of_torchscript_is_not_finished_as_such(finish: Any) -> None:
+    with pytest.raises(Skip, match="works on TorchScript, and files of this format are not"):
+        finish(nn.Linear(2, 2), context())

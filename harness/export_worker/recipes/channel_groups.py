@@ -5,7 +5,7 @@ depthwise convolution and its neighbours. The FX graph is walked once, in order;
 the group of its channel dimension (dimension 1). A group is left alone as soon as anything touches
 it that is not understood here.
 
-Standard library and torch only, Python 3.8 syntax. Not here: which recipe asks for it, fine-tuning.
+It imports torch, so it is imported by the step that uses it (`pruning.py`). Not here: fine-tuning.
 """
 
 from __future__ import annotations
