@@ -83,9 +83,7 @@ class CaseSummary:
     @property
     def label(self) -> str:
         """The recipe, with the file's options where they are not the usual ones."""
-        options = (self.case.variant.container, self.case.variant.memory_format)
-        unusual = [option for option in options if option not in ("zip", "contiguous")]
-        return ", ".join([self.case.variant.recipe, *unusual])
+        return ", ".join([self.case.variant.recipe, *self.case.variant.unusual])
 
     @property
     def setting(self) -> str:

@@ -143,16 +143,8 @@ def _first_recipe(sweep: Sweep, case: Case) -> str:
     return plan.find_model(case.variant.model).matrix(plan.matrix).recipe[0]
 
 
-def _but_recipe(case: Case) -> tuple[str, ...]:
-    variant = case.variant
-    return (
-        variant.model,
-        variant.container,
-        variant.memory_format,
-        case.engine,
-        str(case.threads),
-        case.affinity,
-    )
+def _but_recipe(case: Case) -> Case:
+    return replace(case, variant=replace(case.variant, recipe=""))
 
 
 def _summarise_case(

@@ -47,7 +47,8 @@ def export(
     --schema` lists them.
     """
     from harness.cli.terminal import artifacts_table, show
-    from harness.export.exporter import check_sources, export_models
+    from harness.export.exporter import export_models
+    from harness.export.sources import check_sources
     from harness.storage.cache import cache_folder
     from harness.storage.files import make_folder
 

@@ -220,7 +220,7 @@ def _plan_of_model(source: str, options: PlanOptions) -> dict[str, Any]:
     return {
         "plan": {"name": name},
         "model": [model],
-        "matrix": _own_container(source),
+        "matrix": _own_options(source),
         "measure": {},
     }
 
@@ -243,10 +243,11 @@ def parse_shape(text: str) -> dict[str, Any]:
     return given
 
 
-def _own_container(source: str) -> dict[str, list[str]]:
-    """Return the container of a ready flatbuffer, which is measured as it is."""
-    path = Path(source)
-    if path.suffix != ".ptl" or not path.is_file():
+def _own_options(source: str) -> dict[str, list[str]]:
+    """Return the options that a ready file was saved with: it is measured as it is."""
+    from harness.export_worker.formats import FORMATS, format_of
+
+    name = format_of(source)
+    if name is None or not Path(source).is_file():
         return {}
-    with path.open("rb") as file:
-        return {"container": ["flatbuffer"]} if file.read(8)[4:] == b"PTMF" else {}
+    return {key: [value] for key, value in FORMATS[name].read_options(source).items()}

@@ -69,7 +69,7 @@ def plan(
     loaded = load_plan(file)
     from harness.cli.settings import change_plan, read_setting
     from harness.cli.terminal import plan_table, show
-    from harness.export.exporter import check_sources
+    from harness.export.sources import check_sources
     from harness.measure.schedule import estimate_seconds, schedule
 
     checked = change_plan(loaded, [read_setting(text) for text in settings or ()], str(file))

@@ -166,12 +166,8 @@ def plan_table(plan: Plan, launches: int, seconds: float) -> RenderableType:
 
 
 def _unusual(case: Case) -> str:
-    cores = "all" if case.affinity == "all" else f"cores {case.affinity}"
-    settings = (case.variant.container, case.variant.memory_format, cores)
-    return ", ".join(setting for setting in settings if setting not in _USUAL)
-
-
-_USUAL = ("zip", "contiguous", "all")
+    cores = [] if case.affinity == "all" else [f"cores {case.affinity}"]
+    return ", ".join([*case.variant.unusual, *cores])
 
 
 def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:
@@ -202,9 +198,8 @@ def artifacts_table(models: Sequence[ExportedModel]) -> RenderableType:
 def _artifact_cells(artifact: Artifact) -> tuple[str, ...]:
     manifest, fidelity = artifact.manifest, artifact.fidelity
     agreement = fidelity.top1_agreement if fidelity else None
-    options = [o for o in (artifact.container, artifact.memory_format) if o not in _USUAL]
     return (
-        f"  {', '.join([artifact.recipe, *options])}",
+        f"  {artifact.label}",
         "cached" if artifact.cached and artifact.status == "ok" else artifact.status,
         megabytes(manifest.size_bytes) if manifest else DASH,
         fidelity_words(fidelity) if fidelity else DASH,

@@ -14,7 +14,8 @@ from harness import runners
 from harness.devices import registry
 from harness.doctor.examine import examine_before, examine_for, refuse_unfit
 from harness.errors import DeviceError, SweepError
-from harness.export.exporter import check_sources, export_models
+from harness.export.exporter import export_models
+from harness.export.sources import check_sources
 from harness.measure.device_run import Services
 from harness.measure.progress import Progress
 from harness.measure.sweep import (

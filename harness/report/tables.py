@@ -24,6 +24,7 @@ from harness.analysis.stats import Estimate
 from harness.analysis.summary import summarise
 from harness.analysis.words import DASH
 from harness.errors import PlanError
+from harness.export_worker import formats
 from harness.results.folder import read_sweep
 from harness.schema.artifact import Fidelity
 from harness.schema.energy import Energy, EnergyTrouble
@@ -248,12 +249,26 @@ _DEVICE_COLUMNS = (
     Column("device_fingerprint", "string", lambda s: s.device.info.fingerprint),
 )
 
+
+def _file_details(case: CaseSummary) -> str | None:
+    """Return what only files of the artifact's format have."""
+    manifest = case.artifact.manifest if case.artifact else None
+    details = manifest.details if manifest else {}
+    return "; ".join(f"{label} {value}" for label, value in details.items()) or None
+
+
+def _format_option(name: str) -> Column:
+    """Make a column of an option of one format, null for files of other formats."""
+    return Column(name, "string", lambda s: dict(s.case.case.variant.options).get(name))
+
+
 CASE_COLUMNS: tuple[Column, ...] = (
     *_DEVICE_COLUMNS,
     Column("case", "string", lambda s: s.case.id),
     Column("model", "string", lambda s: s.case.case.variant.model),
     Column("recipe", "string", lambda s: s.case.case.variant.recipe),
-    Column("container", "string", lambda s: s.case.case.variant.container),
+    Column("format", "string", lambda s: s.case.case.variant.format),
+    *(_format_option(name) for format in formats.FORMATS.values() for name in format.OPTIONS),
     Column("memory_format", "string", lambda s: s.case.case.variant.memory_format),
     Column("engine", "string", lambda s: s.case.case.engine),
     Column("threads", "int64", lambda s: s.case.case.threads),
@@ -296,6 +311,7 @@ CASE_COLUMNS: tuple[Column, ...] = (
         lambda s: s.case.energy_ratio and (s.case.energy_ratio.withheld or None),
     ),
     Column("size_bytes", "int64", lambda s: s.case.size_bytes),
+    Column("file_details", "string", lambda s: _file_details(s.case)),
     Column("parameters", "int64", lambda s: s.case.parameters),
     Column("flops", "int64", lambda s: s.case.flops),
     Column("accuracy", "float64", lambda s: s.case.accuracy and s.case.accuracy.top1),

@@ -93,7 +93,7 @@ def test_cases_of_several_engines_are_told_apart(tmp_path: Path) -> None:
     one = summed(tmp_path, SMALL)
     (device,) = one.devices
     (case,) = device.cases
-    engine = replace(case.case, engine="another")  # type: ignore[arg-type]
+    engine = replace(case.case, engine="another")
     other = replace(case, case=engine)
     two = replace(one, devices=(replace(device, cases=(case, other)),))
     assert "lite" not in row(one)

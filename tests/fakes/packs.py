@@ -125,12 +125,13 @@ def made_up_model(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     artifacts = tuple(
         Artifact(
-            variant=variant.id, model=model.name, recipe=variant.recipe, container="zip",
-            memory_format="contiguous", status="ok", path=path, min_sqnr_db=60.0,
+            variant=variant.id, model=model.name, recipe=variant.recipe, format="ptl",
+            options={"container": "zip"}, memory_format="contiguous", status="ok", path=path, min_sqnr_db=60.0,
             manifest=Manifest(
-                sha256=sha256, size_bytes=path.stat().st_size, bytecode_version=8, operators=(),
+                sha256=sha256, size_bytes=path.stat().st_size, operators=(), details={},
                 parameters=1, nonzero_parameters=1, flops=1, torch_version="0", python_version="0",
-                recipe=variant.recipe, container="zip", memory_format="contiguous",
+                recipe=variant.recipe, format="ptl", options={"container": "zip"},
+                memory_format="contiguous",
                 quantized_engine=None, seed=0, export_seconds=0.0, created_unix=0.0,
             ),
         )

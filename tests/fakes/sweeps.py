@@ -266,9 +266,16 @@ def _models(plan: Plan, shape: Shape) -> tuple[ExportedModel, ...]:
     )
 
 
+SAVED_AS: Any = {
+    "format": "ptl",
+    "options": {"container": "zip"},
+    "memory_format": "contiguous",
+}
+
+
 def _refused(variant: str, model: str, recipe: str) -> Artifact:
     return Artifact(
-        variant=variant, model=model, recipe=recipe, container="zip", memory_format="contiguous",
+        variant=variant, model=model, recipe=recipe, **SAVED_AS,
         status="skipped", reason="int8-static needs calibration data, and this model names none",
         advice='Add calibration = "module:callable" to the model.',
     )  # fmt: skip
@@ -280,7 +287,7 @@ def _artifact(variant: str, model: str, recipe: str, shape: Shape) -> Artifact:
     manifest = Manifest(
         sha256=hashlib.sha256(variant.encode()).hexdigest(),
         size_bytes=int(4 * parameters * SHRINKING.get(recipe, 1.0)) + 9_000,
-        bytecode_version=8,
+        details={"bytecode version": 8},
         operators=("aten::_convolution", "aten::linear", "aten::relu_"),
         parameters=parameters,
         nonzero_parameters=parameters - 12,
@@ -288,8 +295,7 @@ def _artifact(variant: str, model: str, recipe: str, shape: Shape) -> Artifact:
         torch_version="2.13.0+cpu",
         python_version="3.11.2",
         recipe=recipe,
-        container="zip",
-        memory_format="contiguous",
+        **SAVED_AS,
         quantized_engine="qnnpack" if recipe.startswith("int8") else None,
         seed=7,
         export_seconds=1.5,
@@ -297,7 +303,7 @@ def _artifact(variant: str, model: str, recipe: str, shape: Shape) -> Artifact:
         notes=(shape.note,) if recipe == "int8-dynamic" else (),
     )
     return Artifact(
-        variant=variant, model=model, recipe=recipe, container="zip", memory_format="contiguous",
+        variant=variant, model=model, recipe=recipe, **SAVED_AS,
         status="ok", path=Path("/cache") / f"{manifest.sha256}.ptl", manifest=manifest,
         fidelity=_fidelity(recipe),
         accuracy=Accuracy(top1=ACCURACY.get(recipe, 0.981), samples=shape.evaluation_samples)
