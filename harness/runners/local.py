@@ -31,10 +31,10 @@ from harness.schema.engines import ENGINES
 
 @dataclass(frozen=True)
 class Tools:
-    """What a build needs, and where it was found. `library` None: the engine has none."""
+    """What a build needs, and where it was found. `torch` None: the engine does without."""
 
     sources: Path
-    library: Path | None
+    torch: Path | None
     engine_version: str
     json_include: Path
     compiler: Path
@@ -46,7 +46,7 @@ class Tools:
         The compiler stands by its file's size and time: asking for its version costs 5 ms.
         """
         return build.input_key(
-            self.sources, PACK_FORMAT_VERSION, self.library, self.engine_version, self.json_include,
+            self.sources, PACK_FORMAT_VERSION, self.torch, self.engine_version, self.json_include,
             build.installed_version("nlohmann-json"), build.file_state(self.compiler),
             os.environ.get("CXXFLAGS", ""),
         )  # fmt: skip
@@ -57,7 +57,7 @@ def find_tools(engine: str = "lite") -> Tools:
     library = ENGINES[engine].library
     return Tools(
         sources=build.find_sources(),
-        library=build.package_folder(library) if library else None,
+        torch=build.package_folder(library) if library else None,
         engine_version=build.installed_version(library or "phonebench"),
         json_include=build.package_folder("nlohmann_json") / "include",
         compiler=build.find_compiler(),
@@ -104,7 +104,7 @@ def _build(engine: str, tools: Tools, folder: Path) -> RunnerPack:
         log = folder.with_suffix(".log")
         options = {
             "CMAKE_CXX_COMPILER": str(tools.compiler),
-            "PHONEBENCH_TORCH": str(tools.library or ""),
+            "PHONEBENCH_TORCH": str(tools.torch or ""),
             "PHONEBENCH_JSON_INCLUDE": str(tools.json_include),
         }
         build.run_cmake(tools.sources, work, log, options, names)
