@@ -1,4 +1,4 @@
-"""The parts of the docs that the code itself tells: rooms, who knows whom, what is asked and judged.
+"""The parts of the docs that the code itself tells: rooms, who knows whom, recipes, what is asked and judged.
 
     python -m tools.generated_docs           write them anew
     python -m tools.generated_docs --check   exit code 1 if a page is not as the code is
@@ -22,6 +22,7 @@ from harness.doctor.checks import COMMON, Check
 from harness.doctor.checks_android import ANDROID
 from harness.doctor.checks_computer import COMPUTER
 from harness.doctor.checks_phone import PHONE
+from harness.export_worker.recipes import STEPS
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -96,11 +97,21 @@ def rules() -> str:
     return "\n".join(lines) + "\n"
 
 
+def recipes() -> str:
+    """List the steps of recipes."""
+    lines = ["| recipe | what it does | what it needs | least SQNR |", "| --- | --- | --- | --- |"]
+    for step in STEPS:
+        floor = "not judged" if step.min_sqnr_db is None else f"{step.min_sqnr_db:g} dB"
+        lines.append(f"| `{step.name}` | {step.does} | {step.needs} | {floor} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "house": house,
     "rooms": rooms,
     "checks": checks,
     "rules": rules,
+    "recipes": recipes,
 }
 
 

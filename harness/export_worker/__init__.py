@@ -1,0 +1,1 @@
+"""The export worker, sealed: it runs under interpreters where harness is not installed, and knows torch."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
 from harness.errors import PlanError
+from harness.export_worker.formats import FORMATS
 from harness.measure.schedule import estimate_seconds, schedule
 from harness.measure.sweep import plan_as_toml
+from harness.schema.engines import FORMAT_READ
 from harness.schema.plan import Plan, load_plan, parse_plan, slug
 from tests.places import REPOSITORY
 
@@ -37,6 +40,18 @@ def test_lists_multiply_into_cases_in_the_plans_order() -> None:
         "net.int8-dynamic.lite.t1",
         "net.int8-dynamic.lite.t2",
     ]
+
+
+def test_each_engine_runs_files_of_the_format_that_it_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FORMATS, "twin", SimpleNamespace(SUFFIX=".twin", OPTIONS={}))
+    monkeypatch.setitem(FORMAT_READ, "other", "twin")
+    plan = parse_plan(SMALL, "small.toml")
+    both = {"engine": ("lite", "other"), "container": ("zip", "flatbuffer"), "threads": (1,)}
+    plan = plan.model_copy(update={"matrix": plan.matrix.model_copy(update=both)})
+    ids = [case.id for case in plan.cases() if case.variant.recipe == "fp32"]
+    assert ids == ["net.fp32.lite.t1", "net.fp32.flatbuffer.lite.t1", "net.fp32.twin.other.t1"]
 
 
 def test_a_models_own_list_replaces_the_matrixs() -> None:

@@ -42,7 +42,8 @@ CHANNELS, WEIGHTS, PRECISION = 1, 2, 3  # the order in which steps can follow ea
 class Step:
     """One step. `min_sqnr_db` is how close to the eager outputs it must stay; None: not judged.
 
-    A name that ends in "-N" takes a percentage. `needs_xnnpack`: may need another interpreter.
+    A name that ends in "-N" takes a percentage. `does` and `needs` are a row of docs/recipes.md.
+    `needs_xnnpack`: may need another interpreter.
     """
 
     name: str
