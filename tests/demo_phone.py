@@ -1,22 +1,26 @@
-"""Run plans on virtual phones through a real adb server: `python -m tests.demo_phone [DEMO...]`.
+"""Run a plan on a virtual phone through a real adb server: `python -m tests.demo_phone DEMO`.
 
-quickstart   the quickstart on an x86_64 phone, at this computer's speed
+quickstart   the quickstart on an x86_64 phone, at this computer's speed, in fewer rounds
 energy       calibration of the fuel gauge, and a plan with energy, on an x86_64 phone
 arm64        a short plan on an arm64 phone, whose programs run in emulation: its times mean
              nothing, its outputs are right
+
+It needs what a run needs, and nothing that only tests need: pytest is not imported.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from harness.results.folder import read_sweep
-from tests.fakes.phones import SMALL, own_adb_server, plugged_in
-from tests.virtual_android import AdbServer
+from tests.virtual_android import AdbServer, PhoneSpec, VirtualPhone
+from tests.virtual_android.image import missing_tools
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class Demo:
 
     plan: str
     abi: Literal["x86_64", "arm64-v8a"]
+    options: tuple[str, ...] = ()
     calibrated: bool = False
 
 
 DEMOS = {
-    "quickstart": Demo("examples/quickstart.toml", "x86_64"),
+    # Two launches of a case show the way to a phone; an interval needs five, and twice the time.
+    "quickstart": Demo("examples/quickstart.toml", "x86_64", options=("--rounds", "2")),
     "energy": Demo("examples/energy.toml", "x86_64", calibrated=True),
     "arm64": Demo("examples/phone.toml", "arm64-v8a"),
 }
@@ -37,14 +43,18 @@ DEMOS = {
 
 def run_demo(adb: AdbServer, demo: Demo, output: Path) -> Path:
     """Run a plan on a new virtual phone; return the sweep, all of whose launches are ok."""
-    spec = replace(SMALL, abi=demo.abi, data_bytes=4 << 30, serialno=f"VP-{demo.abi}")
+    spec = PhoneSpec(
+        abi=demo.abi, serialno=f"VP-{demo.abi}", data_bytes=4 << 30,
+        boot_seconds=0.5, boot_completed_seconds=0.3,
+    )  # fmt: skip
     harness = [sys.executable, "-m", "harness"]
-    with plugged_in(adb, spec) as phone:
+    with VirtualPhone(spec) as phone:
+        phone.plug_in(adb)
         if demo.calibrated:
             subprocess.run([*harness, "calibrate", phone.serial], check=True)
-        command = [*harness, "run", demo.plan, "--device", phone.serial, "-o", str(output)]
+        command = [*harness, "run", demo.plan, "--device", phone.serial, *demo.options]
         # A virtual phone is an emulator, and doctor says so.
-        subprocess.run([*command, "--accept", "all"], check=True)
+        subprocess.run([*command, "--accept", "all", "-o", str(output)], check=True)
         assert phone.altered() == {}, "the phone is as it was"
     return max(output.glob("*/sweep.json"), key=lambda path: path.stat().st_mtime).parent
 
@@ -63,11 +73,16 @@ def describe(name: str, sweep: Path) -> str:
 
 
 def main() -> None:
-    """Run every demo, or those that are named, and sum up at the end."""
-    wanted = sys.argv[1:] or list(DEMOS)
-    with own_adb_server() as adb:
-        lines = [describe(name, run_demo(adb, DEMOS[name], Path("sweeps"))) for name in wanted]
-    print("\n" + "\n".join(lines))
+    """Run the demo that is named, and sum it up."""
+    if len(sys.argv) != 2 or sys.argv[1] not in DEMOS:
+        sys.exit(f"Name a demo: {', '.join(DEMOS)}")
+    name = sys.argv[1]
+    if missing := [*(() if shutil.which("adb") else ("adb",)), *missing_tools()]:
+        sys.exit(f"{', '.join(missing)} not installed: see tools/system-packages.sh")
+    with AdbServer() as adb:
+        os.environ.update(adb.environment)
+        sweep = run_demo(adb, DEMOS[name], Path("sweeps"))
+    print("\n" + describe(name, sweep))
 
 
 if __name__ == "__main__":
