@@ -248,6 +248,6 @@ def _own_options(source: str) -> dict[str, list[str]]:
     from harness.export_worker.formats import FORMATS, format_of
 
     name = format_of(source)
-    if name is None or not Path(source).is_file():
+    if not name or not Path(source).is_file():
         return {}
     return {key: [value] for key, value in FORMATS[name].read_options(source).items()}
