@@ -510,7 +510,7 @@ def test_a_phone_in_use_is_neither_run_nor_cleaned_and_then_only_what_is_ours_go
 
 def test_a_later_examination_adds_what_is_graver_and_loses_nothing(tmp_path: Path) -> None:
     from tests.fakes.device import device_info
-    from tests.measure.test_sweep import make_scene
+    from tests.fakes.scene import make_scene
 
     folder = make_scene(tmp_path, [device_info()]).folder
 
