@@ -285,25 +285,25 @@ class _Measuring:
 
     def _carry_out(self, attempt: Attempt, *, known: bool) -> None:
         """Let the device cool and run the launch, or take it up: it keeps what was before it then."""
-        task, energy = attempt.task, self._energy if attempt.task.is_energy else None
-        source = energy if isinstance(energy, EnergyPass) else None
+        task = attempt.task
+        energy = self._energy if task.is_energy and isinstance(self._energy, EnergyPass) else None
         if known:
             account = self._accounts[task.planned.index].get(task.attempt)
             if account is not None:
                 attempt.before, attempt.cooled_seconds = account.before, account.cooled_seconds
         else:
-            if source is not None:
-                source.check_charging(self._device)
+            if energy is not None:
+                energy.check_charging(self._device)
             attempt.before, attempt.cooled_seconds = self._cool(task)
             self._baseline = self._baseline or attempt.before
-        attempt.power = source.source if source else None
+        attempt.power = energy.source if energy else None
         run_launch(
             self._device,
             self._packs[task.case.engine],
             attempt,
             self._cancellation,
             known=known,
-            recorder=source.recorder if source else None,
+            recorder=energy.recorder if energy else None,
         )
 
     def _cool(self, task: LaunchTask) -> tuple[Conditions, float | None]:

@@ -62,8 +62,8 @@ class GiveUp:
 Step = Run | TakeUp | Stop | GiveUp
 
 EnergyState = Literal["not wanted", "ready", "refused", "detached"]
-"""How a launch's energy is measured, if it is of that pass. Detached: the phone ran all of these launches
-by itself while nobody could reach it, and has come back.
+"""How a launch's energy is measured, if it is of that pass. Detached: the phone ran such launches by
+itself while nobody could reach it, and has come back with those that it came to.
 """
 
 
