@@ -232,15 +232,15 @@ def test_a_job_outlives_a_host_that_is_killed_and_is_collected_by_the_next(
     device.close()
     code = (
         "import os, signal\n"
-        "from harness.devices import find_devices, open_device\n"
+        "from harness.devices.registry import find_devices, open_device\n"
         "from harness.schema.job import Job\n"
-        "from harness.runners import RuntimePack\n"
-        "from harness.cancellation import Stop\n"
+        "from harness.runners.pack import RunnerPack\n"
+        "from harness.cancellation import Cancellation\n"
         f"(info,) = find_devices([{bench.id!r}])\n"
         "device = open_device(info, 'another host')\n"
         f"job = Job.model_validate_json({small_job('a').model_dump_json()!r})\n"
-        f"device.start(job, RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"
-        "device.wait('a', 0.2, Stop())\n"
+        f"device.start(job, RunnerPack.model_validate_json({pack.model_dump_json()!r}))\n"
+        "device.wait('a', 0.2, Cancellation())\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=False)

@@ -122,7 +122,7 @@ def host_code(phone: VirtualPhone, code: str) -> str:
         "from harness.devices.android.device import AndroidPhone, Timing\n"
         "from harness.schema.job import Job\n"
         "from harness.schema.plan import DeviceSettings\n"
-        "from harness.runners import RuntimePack\n"
+        "from harness.runners.pack import RunnerPack\n"
         f"phone = AndroidPhone({phone.serial!r}, 'another host', {QUICK!r})\n"
         f"phone.apply(DeviceSettings.model_validate_json({SETTINGS.model_dump_json()!r}))\n"
         f"{code}\n"
@@ -496,7 +496,7 @@ def test_a_running_job_keeps_the_lock_of_another_computer_alive(
         device.install(pack)
     (tmp_path / "long").write_bytes(b"8000\n")
     job = (
-        f"phone.install(pack := RuntimePack.model_validate_json({pack.model_dump_json()!r}))\n"
+        f"phone.install(pack := RunnerPack.model_validate_json({pack.model_dump_json()!r}))\n"
         f"place = phone.stage(Path({str(tmp_path / 'long')!r}), "
         f"{hashlib.sha256(b'8000' + bytes([10])).hexdigest()!r})\n"
         f"job = Job.model_validate_json({small_job('long').model_dump_json()!r})\n"
