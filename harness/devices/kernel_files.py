@@ -1,7 +1,7 @@
 """Which files of the kernel are read while a launch runs: memory, clocks, load, temperatures.
 
 Android and this computer show them alike. Not here: reading them (the runner does), and power
-(`android_power.py`, `local_power.py`).
+(`android/gauge.py`, `android/rails.py`, `local/rapl.py`).
 """
 
 from __future__ import annotations
@@ -130,20 +130,8 @@ def _unique(zone: Zone, names: Sequence[str]) -> str:
     return zone.name if names.count(zone.name) == 1 else f"{zone.name} ({number})"
 
 
-# --- the same, asked of a phone's shell ----------------------------------------------------------
-
-# Builtins only: there may be a hundred zones, and every process costs milliseconds on a phone.
-ASK = {
-    "readable": f"for f in {STAT} {' '.join(f'{CPU}/cpu[0-9]*/{file}' for file in CORE_FILES)}; do\n"
-    '{ read -r v < $f; } 2>/dev/null && echo "$f"; done',
-    "zones": f"for z in {ZONES}/thermal_zone*; do\n"
-    "{ read -r temp < $z/temp && read -r type < $z/type; } 2>/dev/null && "
-    'echo "${z##*/} $temp $type"; done',
-}
-
-
 def parse_readable(sections: dict[str, str]) -> Readable:
-    """Read the answers to ASK; lines that make no sense are left out."""
+    """Read a phone's answer to probes.sh, in sections; lines that make no sense are left out."""
     files = frozenset(line for line in sections.get("readable", "").splitlines() if line)
     lines = re.findall(r"^(thermal_zone\d+) (-?\d+) (\S.*)$", sections.get("zones", ""), re.M)
     return Readable(files, tuple(Zone(folder, name.strip(), int(t)) for folder, t, name in lines))

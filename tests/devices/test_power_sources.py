@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.devices.android import power as android_power
+from harness.devices.android import gauge as android_gauge
+from harness.devices.android import rails as android_rails
 from harness.devices.android.device import AndroidPhone
 from harness.devices.android.scripts import ROOT
 from harness.devices.local import rapl
@@ -42,11 +43,11 @@ READABLE = f"""{BATTERY} type Battery
 
 
 def gauge(found: dict[str, str], calibration: Calibration | None = CALIBRATION) -> PowerSource:
-    return android_power.describe_sources(found, calibration, "SERIAL")[1]
+    return android_gauge.describe_source(found, calibration, "SERIAL")
 
 
 def rails(found: dict[str, str]) -> PowerSource:
-    return android_power.describe_sources(found, None, "SERIAL")[0]
+    return android_rails.describe_source(found)
 
 
 def channels(source: PowerSource) -> dict[str, str]:
@@ -134,7 +135,7 @@ def test_a_gauge_that_cannot_be_read_says_what_was_tried_and_what_came_back(
 @pytest.mark.parametrize("answer", ["", "-\n", "N/A", "12.5.3x"])
 def test_a_current_that_is_no_number_is_no_current(answer: str) -> None:
     source = gauge({"supplies": READABLE})
-    assert android_power.parse_reading(source, answer) is None
+    assert android_gauge.parse_reading(source, answer) is None
 
 
 # --- rails ---------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_a_phone_without_rails_says_so() -> None:
 @pytest.mark.parametrize("content", [b"", b"\xff\xff\xff not a trace"])
 def test_a_recording_that_is_cut_or_empty_is_said_to_be(content: bytes) -> None:
     with pytest.raises(MeterError, match=r"damaged|holds no"):
-        android_power.parse_recording(content)
+        android_rails.parse_recording(content)
 
 
 # --- this computer -------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Talking to one phone through the adb server: commands with deadlines, and files.
 
-Executing is here; what a phone's answers mean is in `android_facts.py`. Every error names the
-phone, and tells a phone that is gone (DeviceLost) from one that says no (CommandFailed).
+Every error names the phone, and tells a phone that is gone (DeviceLost) from one that says no
+(CommandFailed). The shell's packets are read here and not by adbutils, which knows no deadline for a
+whole command, no cancellation and no stdin. Not here: what answers mean (`facts.py`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ class Output:
     def text(self) -> str:
         """Stdout as text."""
         return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it said on stderr, or else on stdout."""
+        return (self.stderr or self.stdout).decode("utf-8", "replace").strip()[-300:]
 
 
 def make_client() -> adbutils.AdbClient:
@@ -101,9 +107,9 @@ class Adb:
         """
         output = self.try_shell(script, seconds, cancellation)
         if output.exit_code != 0:
-            words = (output.stderr or output.stdout).decode("utf-8", "replace").strip()[-300:]
             raise CommandFailed(
-                f"{self.serial}: `{_short(script)}` ended with exit code {output.exit_code}: {words}"
+                f"{self.serial}: `{_short(script)}` ended with exit code {output.exit_code}: "
+                f"{output.last_words}"
             )
         return output
 
@@ -223,5 +229,8 @@ def _packets(
 
 
 def _short(script: str) -> str:
+    """Name a script for an error: by the comment that it begins with, else by how it begins."""
+    if script.startswith("# "):
+        return script[2:].partition("\n")[0]
     line = " ".join(script.split())
     return line if len(line) <= 60 else f"{line[:57]}..."

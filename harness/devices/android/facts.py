@@ -1,7 +1,7 @@
 """What an Android phone's answers mean: pure functions on captured text.
 
 One script asks everything at once, because a round trip costs more than the questions; its output
-is cut into sections again here. Not here: talking to the phone (`adb.py`).
+is cut into sections again here. Not here: the questions (`android_runner/scripts/questions/`).
 """
 
 from __future__ import annotations
@@ -10,44 +10,24 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.schema.device import Conditions, DeviceInfo
 
-# Starts a section; no command prints it by chance.
+# What `section` prints (lib.sh).
 _MARK = "phonebench "
-
-IDENTITY = {
-    "properties": "getprop",
-    "memory": "cat /proc/meminfo",
-    "cores": "for c in /sys/devices/system/cpu/cpu[0-9]*; do "
-    'echo "${c##*/cpu} $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null)"; done',
-    "page": "getconf PAGE_SIZE",
-    "kernel": "uname -r",
-}
-CONDITIONS = {
-    "load": "cat /proc/loadavg",
-    "memory": "cat /proc/meminfo",
-    "battery": "dumpsys battery",
-    "thermal": "dumpsys thermalservice",
-    "clocks": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
-    "limits": "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq",
-    "governor": "cat /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
-}
-
-
-def ask(questions: Mapping[str, str]) -> str:
-    """Return one script that answers every question; one that fails leaves its section empty."""
-    return "\n".join(
-        f"echo '{_MARK}{name}'; {text} 2>/dev/null" for name, text in questions.items()
-    )
 
 
 def sections(answer: str) -> dict[str, str]:
-    """Cut the answer of an `ask` script into its sections, by name."""
+    """Cut the answer of a script that asks several questions into its sections, by name."""
     parts = re.split(rf"^{_MARK}(\w+)$", answer, flags=re.MULTILINE)
     return {name: text.strip("\n") for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def quote(answer: str) -> str:
+    """Return the end of what a phone said, for a person to read."""
+    line = " ".join(answer.split())
+    return f'"{line[-80:]}"' if line else "nothing"
 
 
 @dataclass(frozen=True)
@@ -75,7 +55,7 @@ def parse_cores(text: str) -> tuple[Core, ...]:
 
 
 def describe(serial: str, answer: str) -> tuple[DeviceInfo, tuple[Core, ...]]:
-    """Return what a phone is, from the answer to IDENTITY, and its cores.
+    """Return what a phone is, from the answer to identify.sh, and its cores.
 
     The fingerprint covers hardware, build and the phone's own serial number: neither what changes
     in use nor how the phone is attached (cable or network). Not the clocks: they follow from the
@@ -120,7 +100,7 @@ def describe(serial: str, answer: str) -> tuple[DeviceInfo, tuple[Core, ...]]:
 
 
 def parse_conditions(answer: str, unix: float) -> Conditions:
-    """Return a phone's state from the answer to CONDITIONS; what it does not tell is None."""
+    """Return a phone's state from the answer to conditions.sh; what it does not tell is None."""
     found = sections(answer)
     battery = parse_battery(found.get("battery", ""))
     thermal = parse_thermal(found.get("thermal", ""))

@@ -1,4 +1,4 @@
-"""The health of an Android phone: the questions, what the answers mean, and the link's speed.
+"""The health of an Android phone: what its answers mean, and the link's speed.
 
 Nothing is changed on the phone, and no lock is taken: a phone that another host uses can be
 examined too. Not here: what is a reason to worry (`harness/doctor/examine.py`).
@@ -19,39 +19,12 @@ import adbutils
 
 from harness.devices.android import facts
 from harness.devices.android.adb import Adb, make_client
-from harness.devices.android.device import find_holder
-from harness.devices.android.scripts import ROOT
+from harness.devices.android.lock import find_holder
+from harness.devices.android.scripts import ROOT, program, script
 from harness.devices.health import Health, Link, Load, measure_load, parse_clock_cap, parse_offline
 from harness.errors import HarnessError
 
 LINK_TEST_BYTES = 4 << 20
-_SAMPLE_SECONDS = 0.5
-
-# Every program that the scripts of `android.py` and the runner's supervisor start.
-TOOLS = (
-    "cat", "chmod", "date", "df", "du", "getprop", "grep", "ls", "mkdir", "mv", "rm", "rmdir",
-    "setsid", "sha256sum", "sleep", "stat", "sync", "tail", "touch",
-)  # fmt: skip
-
-_CPU = "/sys/devices/system/cpu"
-_STATS = "cat /proc/uptime; cat /proc/[0-9]*/stat"
-HEALTH = {
-    **facts.CONDITIONS,
-    "properties": "getprop",
-    "power": "dumpsys power",
-    "saver": "settings get global low_power",
-    "selinux": "getenforce",
-    "present": f"cat {_CPU}/present",
-    "online": f"cat {_CPU}/online",
-    "governors": f"cat {_CPU}/cpu[0-9]*/cpufreq/scaling_governor",
-    "caps": f"for c in {_CPU}/cpu[0-9]*/cpufreq; do "
-    "echo $(cat $c/scaling_max_freq) $(cat $c/cpuinfo_max_freq); done",
-    "space": "df -k /data/local/tmp",
-    "tools": f"for t in {' '.join(TOOLS)}; do command -v $t >/dev/null || echo $t; done; echo .",
-    "own": f"cat {ROOT}/jobs/*/pid",
-    "names": "ps -A -o PID,NAME",
-    "stats": f"{_STATS}; echo @; sleep {_SAMPLE_SECONDS}; {_STATS}",
-}
 
 # What ro.hardware says on emulators: Google's (goldfish, ranchu), Cuttlefish (cutf_cvm, vsoc),
 # Genymotion (vbox86), and the virtual phone of this project's tests.
@@ -62,13 +35,14 @@ def read_health(serial: str, measure_link: bool) -> Health:
     """Examine a phone. With `measure_link`, files are sent there and back, if nobody measures."""
     adb = Adb(serial)
     holder = find_holder(adb)
-    answer = adb.shell(facts.ask(HEALTH) + "\ntrue").text
+    asked = program(script("questions/conditions"), script("questions/health"))
+    answer = adb.shell(asked).text
     link = _read_link(adb, measure_link and not holder)
     return parse_health(answer, time.time(), holder, link)
 
 
 def parse_health(answer: str, unix: float, holder: str | None, link: Link | None) -> Health:
-    """Return a phone's health from the answer to HEALTH; what it does not tell is None."""
+    """Return a phone's health from the answer to health.sh; what it does not tell is None."""
     found = facts.sections(answer)
     properties = facts.parse_properties(found.get("properties", ""))
     battery = found.get("battery", "")
@@ -161,18 +135,18 @@ def _measure_link(adb: Adb) -> tuple[float | None, float | None]:
     """
     remote = f"{ROOT}/link-test.{uuid.uuid4().hex}"
     try:
-        adb.shell(f"mkdir -p {ROOT}")
+        adb.shell(program(script("files/link_begin")))
         with tempfile.NamedTemporaryFile() as file:
             file.write(os.urandom(LINK_TEST_BYTES))
             file.flush()
             begin = time.monotonic()
             adb.push(Path(file.name), remote)
             pushed = time.monotonic()
-            adb.shell(f"cat {remote}")
+            adb.shell(program(script("files/link_read", file=remote)))
             pulled = time.monotonic()
         return LINK_TEST_BYTES / (pushed - begin), LINK_TEST_BYTES / (pulled - pushed)
     except HarnessError:
         return None, None
     finally:
         with contextlib.suppress(HarnessError):
-            adb.try_shell(f"rm -f {remote}; rmdir {ROOT} 2>/dev/null")
+            adb.try_shell(program(script("files/link_end", file=remote)))

@@ -1,128 +1,60 @@
-"""What the phone is asked to run: scripts for its mksh and toybox, every one fit to be run twice.
+"""The shell scripts that a phone runs, made ready to be sent: what they are told stands in front.
 
-What reads @LIKE_THIS@ is put in by who sends them (`android.py`). They use what every toybox has,
-Debian's too: no dd, no awk.
+They are files (`android_runner/scripts/`), and run as they are, but for comments and blank lines, which
+are not sent. Not here: sending them (`shell.py`), and who sends which.
 """
 
 from __future__ import annotations
 
-from harness.devices.android import facts
+import shlex
+from dataclasses import dataclass
+from functools import cache
+
+from harness.storage.shipped import shipped_folder
 
 ROOT = "/data/local/tmp/phonebench"
-"""Everything of ours on the phone lies here."""
+"""Everything of ours on a phone lies here."""
 LOST_LOCK = 77
-"""The exit code of a script that found another holder in the lock."""
+"""The exit code of a script that found another holder in the lock (lock/guard.sh)."""
+REFUSED = 3
+"""The exit code of a setting that the phone does not let be changed (changes/make.sh)."""
 
-IDENTIFY = facts.ask(facts.IDENTITY) + "\ntrue"
-BOOT = "getprop sys.boot_completed; cat /proc/sys/kernel/random/boot_id"
 
-# Before everything: the lock is still ours, and this is a sign of life. Builtins only, because
-# every process costs milliseconds on the phone.
-GUARD = f"""read -r holder 2>/dev/null < {ROOT}/lock/holder
-case "$holder" in *@TOKEN@*) ;; *) exit {LOST_LOCK};; esac
-: > {ROOT}/lock/heartbeat
-"""
+@dataclass(frozen=True)
+class Script:
+    """A script with what it is told in front of it: `name` is for errors, `text` for a shell."""
 
-# 0 if the job in the current folder runs: the 22nd field of its stat is when it began, after this
-# very boot.
-ALIVE = """alive() {
-  read -r now < /proc/sys/kernel/random/boot_id
-  { read -r boot < boot && read -r pid ticks < pid; } 2>/dev/null && [ "$boot" = "$now" ] || return 1
-  line=$(cat /proc/$pid/stat 2>/dev/null) || return 1
-  set -- ${line##*) }
-  [ "$1" != Z ] && [ "${20}" = "$ticks" ]
-}
-"""
-# A job that shows no sign of life for 3 s was never started. Alive is looked up first: the exit
-# file is written before the process is gone.
-POLL = (
-    ALIVE
-    + """cd @JOB@ 2>/dev/null || { echo absent; exit 0; }
-state=vanished
-if alive; then state=running
-elif [ ! -e pid ] && [ "$(cat boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
-  [ $(( $(date +%s) - $(stat -c %Y .) )) -lt 3 ]; then state=running; fi
-if [ -e exit ]; then echo finished; cat exit; else echo $state; fi
-"""
-)
-FETCH = """cd @JOB@ || exit 1
-file=
-for name in result.jsonl.partial result.jsonl; do [ -e $name ] && file=$name; done
-if [ "$file" ]; then
-  set -- $(sha256sum $file); digest=$1; set -- $(stat -c %s $file)
-  echo $digest $1; cat $file
-else echo none; fi
-tail -c 2000 stderr 2>/dev/null
-true
-"""
-# How long the lock's holder has been silent, and who it is; a job that runs is a sign of life.
-HELD = (
-    ALIVE
-    + f"""cd {ROOT} || exit 1
-silent=$(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || stat -c %Y lock) ))
-for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && silent=0; done
-echo $silent
-cat lock/holder 2>/dev/null
-true
-"""
-)
-LOCK = f"""mkdir -p {ROOT}/jobs && cd {ROOT} || exit 1
-if mkdir lock 2>/dev/null; then
-  echo @MINE@ > lock/holder && touch lock/heartbeat && echo taken && exit
-  rm -rf lock
-  exit 1
-fi
-case "$(cat lock/holder 2>/dev/null)" in *@TOKEN@*) echo taken; exit;; esac
-echo held
-{HELD}"""
-SEIZE = f"""cd {ROOT} || exit 1
-case "$(cat lock/holder 2>/dev/null)" in *@TOKEN@*) exit;; esac
-[ "$(cat lock/holder 2>/dev/null)" = @THEIRS@ ] || exit 1
-touch lock/heartbeat && echo @MINE@ > lock/holder.new && mv lock/holder.new lock/holder
-"""
-# A change whose script is gone was undone by the watchdog meanwhile.
-RESTORE = f"""cd {ROOT}/changes 2>/dev/null || exit 0
-for change in *.sh; do
-  [ -e "$change" ] || continue
-  if sh "$change" >/dev/null 2>&1; then rm -f "$change"
-  elif [ -e "$change" ]; then echo "${{change%.sh}}"; fi
-done
-cd .. && rmdir changes 2>/dev/null
-true
-"""
+    name: str
+    text: str
 
-# Prints the hash of a file that is just being pushed, megabyte by megabyte as it arrives: hashing
-# it afterwards takes nearly as long as a fast cable. Whole megabytes: `head` reads whole blocks.
-FOLLOW = """until [ -e @FILE@ ]; do sleep 0.02; done
-exec 3< @FILE@
-hashed=0
-while [ $hashed -lt @SIZE@ ]; do
-  size=$(stat -c %s @FILE@ || echo 0)
-  new=$((size - hashed))
-  [ $size -lt @SIZE@ ] && new=$((new >> 20 << 20))
-  if [ $new -gt 0 ]; then
-    head -c $new <&3
-    hashed=$((hashed + new))
-  else sleep 0.02; fi
-done 2>/dev/null | sha256sum
-"""
-# Undoes every change when the host is gone: no sign of life for long, and no job that runs. It
-# ends when there is nothing left to undo, or a newer one has taken its place. A host may come while
-# it is at it: what that one changes is left alone.
-WATCHDOG = f"""mkdir -p {ROOT}/changes && cd {ROOT} && cat > watchdog.sh <<'END_OF_WATCHDOG' || exit 1
-{ALIVE}silent() {{
-  [ $(( $(date +%s) - $(stat -c %Y lock/heartbeat 2>/dev/null || echo 0) )) -ge @SILENT@ ]
-}}
-echo $$ > watchdog.pid
-while [ -d changes ] && [ "$(cat watchdog.pid)" = $$ ]; do
-  sleep @PERIOD@
-  for job in jobs/*; do ( cd $job 2>/dev/null && [ ! -e exit ] && alive ) && continue 2; done
-  silent || continue
-  for change in changes/*.sh; do
-    silent && [ -e "$change" ] && sh "$change" && rm -f "$change"
-  done
-  rmdir changes
-done
-END_OF_WATCHDOG
-setsid sh watchdog.sh </dev/null >/dev/null 2>&1 &
-"""
+
+def script(name: str, /, *arguments: str, **variables: object) -> Script:
+    """Return a script, named by its path without the suffix, with its arguments and variables."""
+    told = " ".join(
+        f"{variable}={shlex.quote(str(value))}"
+        for variable, value in {"root": ROOT, **variables}.items()
+    )
+    return Script(name, f"{told}\nset -- {shlex.join(arguments)}\n{load(name)}")
+
+
+def guard(token: str) -> Script:
+    """Return what stands in front of a script that only the lock's holder may run."""
+    return script("lock/guard", token=token)
+
+
+def program(*scripts: Script) -> str:
+    """Return what a shell runs: the library, and the scripts one after the other.
+
+    The first line is a comment that names them: it is what errors show.
+    """
+    names = [one.name for one in scripts]
+    shown = [name for name in names if name != "lock/guard"] or names
+    return "\n".join([f"# {' + '.join(shown)}", load("lib"), *(one.text for one in scripts)])
+
+
+@cache
+def load(name: str) -> str:
+    """Return a script without its comments and blank lines."""
+    path = shipped_folder("android_runner") / "scripts" / f"{name}.sh"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))

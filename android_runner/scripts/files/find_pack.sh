@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# Is a runner pack there?
+: "${root:?}" "${key:?}"
+[ -d "$root/packs/$key" ]

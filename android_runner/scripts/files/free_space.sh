@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# How much space is free?
+: "${root:?}"
+df -k "$root"

@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# Sends that file back.
+: "${file:?}"
+cat "$file"

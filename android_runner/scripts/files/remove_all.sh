@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# Removes everything of ours.
+: "${root:?}"
+rm -rf "$root"

@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# How much space do we use?
+: "${root:?}"
+du -sk "$root"

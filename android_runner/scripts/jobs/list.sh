@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# Which jobs are there?
+: "${root:?}"
+ls "$root/jobs"

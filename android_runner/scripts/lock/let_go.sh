@@ -1,0 +1,4 @@
+#!/system/bin/sh
+# Gives the lock back.
+: "${root:?}"
+rm -rf "$root/lock"
