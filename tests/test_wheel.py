@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from harness.runners.android import phone_folder
+from tests.conftest import missing
+from tests.places import REPOSITORY
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
-VERSION = (ROOT / "runner_core" / "version.txt").read_text().strip()
+VERSION = (REPOSITORY / "runner_core" / "version.txt").read_text().strip()
 MODEL = """
 import torch
 
@@ -49,7 +52,15 @@ cooldown_seconds = 0
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel, without a network."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "-w", str(folder), str(ROOT))
+    pip(
+        "wheel",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "-w",
+        str(folder),
+        str(REPOSITORY),
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -83,10 +94,14 @@ def python(site: Path, folder: Path, *arguments: str) -> str:
 def test_all_that_is_not_python_travels_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
-    for source, place in (("harness", "harness"), ("runner_core", "harness/_runner_core")):
-        for path in (ROOT / source).rglob("*"):
+    for source, place in (
+        ("harness", "harness"),
+        ("runner_core", "harness/_runner_core"),
+        ("android_runner", "harness/_android_runner"),
+    ):
+        for path in (REPOSITORY / source).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
-                name = f"{place}/{path.relative_to(ROOT / source)}"
+                name = f"{place}/{path.relative_to(REPOSITORY / source)}"
                 assert packed[name] == path.read_bytes(), name
     assert not any(name.startswith(("tests/", "tools/", "examples/")) for name in packed)
 
@@ -122,3 +137,35 @@ def _versions_in(content: Any, key: str) -> set[str]:
         return set()
     here = {content[key]} if isinstance(content.get(key), str) else set()
     return here.union(*(_versions_in(item, key) for item in content.values()))
+
+
+def test_the_wheel_brings_all_that_lies_beside_the_package(site: Path, tmp_path: Path) -> None:
+    code = (
+        "import json, harness\n"
+        "from harness.devices.android.scripts import load\n"
+        "from harness.runners.android import PHONE_ABIS\n"
+        "from harness.runners.build import find_sources\n"
+        "from harness.runners.descriptions import description_file, read_description\n"
+        "from harness.storage.shipped import shipped_folder\n"
+        "found = [read_description(description_file(abi)) for abi in PHONE_ABIS]\n"
+        "folder = shipped_folder('android_runner') / 'scripts'\n"
+        "names = [p.relative_to(folder).with_suffix('').as_posix() for p in folder.rglob('*.sh')]\n"
+        "places = [harness.__file__, str(find_sources()), *(str(d.toolchain_file) for d in found)]\n"
+        "print(json.dumps([places, {name: load(name) for name in names}]))\n"
+    )
+    places, scripts = json.loads(python(site, tmp_path, "-c", code))
+    for place in places:
+        assert Path(place).is_relative_to(site)
+        assert Path(place).exists()
+    here = REPOSITORY / "android_runner" / "scripts"
+    assert len(scripts) == len(list(here.rglob("*.sh")))
+    assert all(scripts.values())
+
+
+def test_a_pack_that_is_built_from_the_wheel_is_the_checkouts(site: Path, tmp_path: Path) -> None:
+    if os.uname().machine != "x86_64":
+        missing("this computer is no x86-64")
+    build = ["-m", "harness", "runners", "build", "--engine", "synthetic", "--abi", "x86_64"]
+    built = Path(python(site, tmp_path, *build).splitlines()[-1])
+    assert built == phone_folder("synthetic", "x86_64"), "it is made of the same files"
+    assert (built / "runner_synthetic").is_file()

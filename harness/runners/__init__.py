@@ -1,11 +1,13 @@
 """Runner packs: engine x device -> a folder with a runner, what it needs, and a manifest.
 
-    pack.py    what a pack is; reading, verifying, listing, adding, removing
-    build.py   what every build needs: sources, compilers, CMake, a lock
-    host.py    the pack for this computer
-    phone.py   packs for phones
-    wheels.py  pinned wheels, fetched once
-    survey.py  the packs there are, and those that could be built
+    pack.py          what a pack is; reading, verifying, listing, adding, removing
+    build.py         what every build needs: sources, compilers, CMake, a lock
+    local.py         the pack for this computer
+    android.py       packs for phones
+    descriptions.py  how those are built, from the files that say it
+    libraries.py     where an engine's library comes from
+    wheels.py        pinned wheels, fetched once
+    inventory.py     the packs there are, and those that could be built
 
 Not here: bringing a pack to a device, and running it (`devices/`).
 """

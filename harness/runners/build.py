@@ -1,6 +1,6 @@
 """What every build of a runner needs: sources, packages, compilers, CMake, and a lock.
 
-Not here: which flags and which libraries (`host.py`, `phone.py`).
+Not here: which flags and which libraries (`local.py`, `android.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness.errors import RunnerPackError
 from harness.schema.engines import ENGINES
+from harness.storage.shipped import shipped_folder
 
 Progress = Callable[[str], None]
 
@@ -34,15 +35,8 @@ def check_engine(engine: str) -> None:
 
 
 def find_sources() -> Path:
-    """Return the runner's sources: beside the package in a checkout, inside it when installed."""
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here.parent / "runner_core", here / "_runner_core"):
-        if (folder / "CMakeLists.txt").is_file():
-            return folder
-    raise RunnerPackError(
-        "the native runner's sources are missing from this installation",
-        "Install phonebench again, from a wheel or a checkout.",
-    )
+    """Return the runner's sources."""
+    return shipped_folder("runner_core")
 
 
 def package_folder(name: str) -> Path:

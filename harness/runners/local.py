@@ -1,7 +1,7 @@
 """The runner pack for this computer: built on first use, against the installed torch if need be.
 
 Its runner finds torch where it is installed; nothing is copied but the programs themselves.
-Not here: packs that travel (`phone.py`).
+Not here: packs that travel (`android.py`).
 """
 
 from __future__ import annotations

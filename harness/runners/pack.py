@@ -2,7 +2,7 @@
 
 The packs of this computer and those built for phones lie in the cache; so do those that were
 added by hand, one an engine and ABI at most, which are used instead of the built ones.
-Not here: building (`host.py`, `phone.py`).
+Not here: building (`local.py`, `android.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pinned wheels: fetched by pip, checked by their hash, kept in the cache.
 
 A wheel is a zip file; one for another machine is read, never installed. With a warm cache
-nothing is asked of the network. Not here: what is taken out of a wheel (`phone.py`).
+nothing is asked of the network. Not here: what is taken out of a wheel (`libraries.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import RunnerPackError
 from harness.runners.build import Progress, locked, no_space
@@ -19,16 +20,17 @@ from harness.runners.pack import sha256_of
 from harness.storage.cache import cache_folder
 
 
-@dataclass(frozen=True)
-class Wheel:
+class Wheel(BaseModel):
     """One file of a package index, named so that nothing else can be meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: str
     version: str
     python: str
     platform: str
     filename: str
-    sha256: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     megabytes: int
 
 

@@ -19,7 +19,8 @@ import torch
 
 from harness.errors import RunnerPackError
 from harness.runners import build, pack_for
-from harness.runners.android import TORCH_ARM64, build_phone
+from harness.runners.android import build_phone
+from harness.runners.descriptions import description_file, read_description
 from harness.runners.pack import RunnerPack, add_pack, content_key, find_packs, read_own, verify
 from harness.runners.synthetic_load import SyntheticLoad
 from harness.runners.wheels import Wheel, fetch_wheel, wheel_path
@@ -159,6 +160,8 @@ def test_the_x86_64_runner_needs_nothing_but_its_pack(x86_64: RunnerPack, tmp_pa
         check=True,
         env={},
     )
+    installed = bytes(Path(torch.__file__).parents[1])
+    assert installed not in x86_64.runner.read_bytes(), "it finds its libraries through its loader"
     record = read_record(tmp_path / "result.jsonl")
     assert isinstance(record, LaunchRecord)
     assert record.header.engine.version == torch.__version__.partition("+")[0]
@@ -218,7 +221,9 @@ def test_a_manifest_names_every_file_with_its_hash_size_origin_and_licence(
         assert licences["nlohmann-json"] == "MIT"
         assert "GCC-exception" in licences["gcc"]
         assert pack.key == content_key(pack.launcher, pack.sha256)
-    assert arm64.engine_version == TORCH_ARM64.version
+    wheel = read_description(description_file("arm64-v8a")).libraries["torch"].wheel
+    assert wheel is not None
+    assert arm64.engine_version == wheel.version
 
 
 def test_without_a_cross_compiler_the_error_names_the_package(

@@ -25,8 +25,8 @@ df -k /data/local/tmp
 # Those that are missing, of all programs that these scripts and the runner's supervisor need; the dot
 # says that the list is whole.
 section tools
-for tool in cat chmod date df du getprop grep ls mkdir mv rm rmdir setsid sha256sum sleep stat sync \
-  tail touch; do
+for tool in cat chmod date df du getprop grep head ls mkdir mv rm rmdir setsid sha256sum sleep stat \
+  sync tail touch; do
   command -v "$tool" >/dev/null || echo "$tool"
 done
 echo .

@@ -1,14 +1,14 @@
 #!/system/bin/sh
 # What chooses the processors' clocks is `governor`. Only root may change it.
 value() {
-  for file in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do
-    echo "$file $(cat "$file")"
+  for policy in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do
+    echo "$policy $(cat "$policy")"
   done
 }
 
 change() {
-  for file in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do
-    echo "${governor:?}" > "$file" && [ "$(cat "$file")" = "$governor" ] || return 1
+  for policy in /sys/devices/system/cpu/cpufreq/policy*/scaling_governor; do
+    echo "${governor:?}" > "$policy" && [ "$(cat "$policy")" = "$governor" ] || return 1
   done
 }
 
