@@ -13,7 +13,11 @@ import typer
 from harness.cli import app
 from tests.places import REPOSITORY
 
-PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [
+    *sorted(REPOSITORY.glob("*.md")),
+    *sorted(REPOSITORY.glob("*_runner/README.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
 
 
 def commands(page: Path) -> list[str]:

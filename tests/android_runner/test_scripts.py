@@ -141,6 +141,18 @@ def test_a_script_that_is_not_told_what_it_needs_does_nothing(phone: Shell) -> N
     assert not phone.root.exists()
 
 
+def test_a_script_can_be_run_by_hand_as_the_readme_says(phone: Shell) -> None:
+    text = "".join((FOLDER / f"{name}.sh").read_text() for name in ("lib", "jobs/poll"))
+    answer = subprocess.run(
+        [phone.tools / "sh"],
+        env={"PATH": str(phone.tools), "root": str(phone.root), "launch": "0007-net-fp32"},
+        input=text,
+        capture_output=True,
+        text=True,
+    )
+    assert (answer.stdout, answer.stderr) == ("absent\n", "")
+
+
 def test_an_error_names_the_scripts_and_not_the_guard() -> None:
     sent = program(guard("t"), script("jobs/kill", launch="a"), script("jobs/poll", launch="a"))
     assert sent.splitlines()[0] == "# jobs/kill + jobs/poll"
