@@ -1,19 +1,21 @@
-"""What a summed-up sweep is made of: cases, devices, doubts.
+"""What a summed-up sweep is made of: cases, devices, findings.
 
-Not here: how they are worked out (`summary.py`, `findings.py`) and shown (`html.py`, `tables.py`).
+Not here: how they are worked out (`summary.py`, `doubts.py`) and shown (`harness.report`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
-from harness.analysis.case_energy import CaseEnergy, EnergyRatio
-from harness.analysis.launches import Launch, Numbers
-from harness.analysis.memory import Growth
+from harness.analysis import metrics
+from harness.analysis.case_energy import CaseEnergy
+from harness.analysis.comparisons import Comparison
+from harness.analysis.launches import Launch
 from harness.analysis.stats import Estimate
 from harness.schema.artifact import Accuracy, Artifact, ExportedModel, Fidelity
 from harness.schema.device import DeviceInfo
@@ -27,14 +29,23 @@ CaseStatus = Literal[
 
 
 @dataclass(frozen=True)
-class CaseSummary:
-    """One case on one device. Estimates are medians over its valid launches of the pass that counts.
+class MissingEnergy:
+    """Why a case has no energy: an error's kind or a rule's key, and what was seen."""
 
-    Times come from the latency pass, memory from the memory pass, energy from the energy pass.
-    `speedup` is relative to `baseline` (a case id): the same model with its first recipe in the
-    plan (`baseline_recipe`), all else equal, paired by round; None for the baseline itself.
-    `growth` is that of the memory launch with the median slope. `reason` says why the status is
-    not ok: with "no valid latency" launches of other passes count, and have their numbers here.
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """One case on one device. Estimates are over its valid launches of the pass that counts.
+
+    `estimates` maps a metric to the case's number, where it has one. `comparisons` maps those that
+    are compared to the ratio over `baseline` (a case id): the same model with its first recipe in
+    the plan (`baseline_recipe`), all else equal; none for the baseline itself. `grows`: memory does,
+    with every inference, in most memory launches (None: that is not known). `reason` says why the
+    status is not ok: with "no valid latency" launches of other passes count, and have their numbers
+    here. `energy_trouble` says why an energy that was asked for is missing.
     """
 
     device: str
@@ -45,30 +56,20 @@ class CaseSummary:
     artifact: Artifact | None
     launches: tuple[Launch, ...]
     planned: int
-    latency_ns: Estimate | None
-    p90_ns: Estimate | None
-    cold_load_ns: Estimate | None
-    warm_load_ns: Estimate | None
-    first_inference_ns: Estimate | None
-    process_start_ns: Estimate | None
-    peak_bytes: Estimate | None
-    model_bytes: Estimate | None
-    peak_definition: str
-    rss_bytes: Estimate | None
-    pss_bytes: Estimate | None
-    swap_bytes: Estimate | None
-    growth: Growth | None
+    estimates: Mapping[str, Estimate]
+    grows: bool | None
     energy: CaseEnergy | None
-    energy_trouble: str
-    clock_khz: Estimate | None
-    cpu_per_wall: Estimate | None
-    involuntary_switches_per_second: Estimate | None
+    energy_trouble: MissingEnergy | None
     device_fidelity: Fidelity | None
     baseline_recipe: str
-    baseline: str | None
-    speedup: Estimate | None
-    energy_ratio: EnergyRatio | None = None
+    baseline: str | None = None
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+
+    @property
+    def latency(self) -> Estimate | None:
+        """The median latency (ms), by which cases are told fast from slow."""
+        return self.estimates.get(metrics.LATENCY)
 
     @property
     def id(self) -> str:
@@ -120,37 +121,28 @@ class CaseSummary:
         """The artifact's outputs on the host against the eager model's."""
         return self.artifact.fidelity if self.artifact else None
 
-    def of_pass(self, measured_pass: str) -> list[Numbers]:
-        """Return the numbers of the valid launches of one pass, in the order they ran."""
-        return [
-            launch.numbers
-            for launch in self.launches
-            if launch.measured_pass == measured_pass and launch.counts and launch.numbers
-        ]
-
-    def latency_by_round(self) -> dict[int, float]:
-        """Map each round to the median latency (ns) of its valid launch, for pairing."""
-        return {
-            launch.round: launch.numbers.median_ns
-            for launch in self.launches
-            if launch.measured_pass == "latency"
-            and launch.counts
-            and launch.numbers is not None
-            and launch.numbers.median_ns is not None
-        }
+    def of_pass(self, measured_pass: str) -> list[Launch]:
+        """Return the valid launches of one pass, in the order they ran."""
+        return [one for one in self.launches if one.counts and one.measured_pass == measured_pass]
 
     def bad_launches(self) -> list[Launch]:
         """Return the launches without a result: they failed or were interrupted."""
-        return [launch for launch in self.launches if launch.numbers is None]
+        return [launch for launch in self.launches if launch.measured is None]
 
     def doubtful_launches(self) -> list[Launch]:
         """Return the launches with a result that does not count, because of what was around them."""
-        return [one for one in self.launches if one.numbers is not None and not one.counts]
+        return [one for one in self.launches if one.measured is not None and not one.counts]
 
     @property
     def valid_launches(self) -> int:
         """How many launches count, of all passes."""
         return sum(launch.counts for launch in self.launches)
+
+
+def relative_latency(case: CaseSummary, launch: Launch) -> float | None:
+    """Return a latency launch's median over its case's; None if it has none."""
+    latency = launch.values.get(metrics.LATENCY)
+    return None if latency is None or case.latency is None else latency / case.latency.median
 
 
 def deciding_launches(launches: Sequence[Launch]) -> Sequence[Launch]:
@@ -182,6 +174,14 @@ class DeviceSummary:
         """How many launches of the schedule the ledger lacks."""
         return max(0, self.planned - len({launch.index for launch in self.launches}))
 
+    def sampling_shares(self) -> dict[str, float]:
+        """Map each pass to what its probes cost: CPU over wall time, the median over launches."""
+        shares: dict[str, list[float]] = defaultdict(list)
+        for launch in self.launches:
+            if metrics.SAMPLING in launch.values:
+                shares[launch.measured_pass].append(launch.values[metrics.SAMPLING])
+        return {name: median(values) for name, values in shares.items()}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -189,7 +189,7 @@ class Finding:
 
     key: str
     level: Literal["warning", "note"]
-    title: str
+    text: str
     advice: str
     where: str = ""
     details: tuple[str, ...] = ()

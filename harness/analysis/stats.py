@@ -3,25 +3,26 @@
 An observation is a launch (its median, its p90), never an iteration: iterations of one launch are
 autocorrelated and share that launch's luck, so pooling them claims far too much certainty
 (tests/analysis/test_stats.py shows how much). Not here: where the numbers come from, and what to say of
-them.
+them. scipy is imported where it is used: a command that only needs the words waits for none of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from statistics import median
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
-RESAMPLES = 10_000
 LAUNCHES_FOR_INTERVAL = 5
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Interval = tuple[float, float]
 Basis = Literal["interval", "range", "single"]
 
 
@@ -29,8 +30,8 @@ Basis = Literal["interval", "range", "single"]
 class Estimate:
     """The median over launches, and how sure it is.
 
-    `basis` says what low and high are: "interval", the 95% bootstrap interval; "range", the least
-    and greatest of too few launches for an interval; "single", nothing (low and high are None).
+    `basis` says what low and high are: "interval", the 95% interval; "range", the least and
+    greatest of too few launches for an interval; "single", nothing (low and high are None).
     """
 
     median: float
@@ -43,10 +44,13 @@ class Estimate:
 def estimate(observations: Sequence[float]) -> Estimate | None:
     """Return the median of one number a launch, with its interval; None of no launches.
 
-    The interval is the percentile bootstrap's (Efron & Tibshirani 1993, ch. 13); BCa is not used
-    because its jackknife acceleration fails for the median (ibid., ch. 11). With 5 launches, the
-    fewest that get an interval, its coverage is 1 - 2/2^5 = 93.75%. Raises ValueError for
-    values that are not finite: they have to be kept out before.
+    The interval is one of order statistics: the k-th least and the k-th greatest hold the median
+    with a probability that the binomial distribution gives, whatever the distribution of launches.
+    Few launches have no k for 95%, so two neighbours are interpolated (Hettmansperger & Sheather
+    1986, Stat. Prob. Letters 4:75). Of 5 launches, the fewest that get an interval, it is the whole
+    range, whose coverage is 1 - 2/2^5 = 93.75%. docs/how-numbers-are-made.md compares it with the
+    exact interval and the bootstrap's. Raises ValueError for values that are not finite: they have
+    to be kept out before.
     """
     values = np.sort(np.asarray(observations, dtype=np.float64))
     if not np.isfinite(values).all():
@@ -54,51 +58,71 @@ def estimate(observations: Sequence[float]) -> Estimate | None:
     count = len(values)
     if count == 0:
         return None
-    median = float(np.median(values))
+    middle = float(np.median(values))
     if count == 1:
-        return Estimate(median, None, None, "single", 1)
+        return Estimate(middle, None, None, "single", 1)
     if count < LAUNCHES_FOR_INTERVAL:
-        return Estimate(median, float(values[0]), float(values[-1]), "range", count)
-    low, high = _bootstrap_median(values)
-    return Estimate(median, low, high, "interval", count)
-
-
-def _bootstrap_median(ordered: Floats) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the median of sorted values."""
-    lower, upper, times = _resampled_middles(len(ordered))
-    medians = (ordered[lower] + ordered[upper]) / 2
-    order = np.argsort(medians)
-    share = np.cumsum(times[order]) / RESAMPLES
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.searchsorted(share, [tail, 1 - tail])
-    return float(medians[order[low]]), float(medians[order[high]])
+        return Estimate(middle, float(values[0]), float(values[-1]), "range", count)
+    place, inner = _interval_ends(count)
+    low = values[place] + inner * (values[place + 1] - values[place])
+    high = values[-1 - place] - inner * (values[-1 - place] - values[-2 - place])
+    # Rounding may lay an end a bit beyond the median.
+    return Estimate(middle, float(min(low, middle)), float(max(high, middle)), "interval", count)
 
 
 @lru_cache(maxsize=256)
-def _resampled_middles(count: int) -> tuple[Places, Places, Places]:
-    """Draw, for resamples of `count` sorted values, the places of their two middle values.
+def _interval_ends(count: int) -> tuple[int, float]:
+    """Return the place of the outer value of each end of an interval, and the weight of the next."""
+    from scipy.stats import binom
 
-    Returns the different pairs of places, and how many of the resamples have each. The median of
-    a resample needs nothing else of it, and the k-th of n uniform numbers is Beta(k, n - k + 1),
-    its successor the least of n - k uniform ones above it (David & Nagaraja 2003, section 2): so
-    the resamples themselves need not be drawn. Seeded; the same for all.
+    def coverage(outer: int) -> float:
+        """Return how often the median lies between the values `outer` places from each end."""
+        return 1 - 2 * float(binom.cdf(outer - 1, count, 0.5))
+
+    outer = int(binom.ppf((1 - CONFIDENCE) / 2, count, 0.5))
+    if outer == 0:
+        return 0, 0.0
+    wide, narrow = coverage(outer), coverage(outer + 1)
+    share = (wide - CONFIDENCE) / (wide - narrow)
+    return outer - 1, (count - outer) * share / (outer + (count - 2 * outer) * share)
+
+
+def estimate_with_own(observations: Sequence[float], own: Sequence[Interval]) -> Estimate | None:
+    """Return the median over launches that have an interval each, with what lies between and within.
+
+    Launches differ, and each has an interval of its own, of which a part (the scale of a gauge, its
+    steps) is common to all: no number of launches makes it smaller. So half the width is the root of
+    the sum of two squares: that of the median over launches (its interval, or with fewer than 5
+    their range), and the median of the launches' own. What varies by chance within a launch is in
+    both, which errs on the wide side.
     """
-    rng = np.random.default_rng(count)
-    middle = (count + 1) // 2
-    lower = rng.beta(middle, count - middle + 1, RESAMPLES)
-    upper = lower
-    if count % 2 == 0:
-        upper = lower + (1 - lower) * rng.beta(1, count - middle, RESAMPLES)
-    pairs = np.stack([_place(lower, count), _place(upper, count)])
-    different, times = np.unique(pairs, axis=1, return_counts=True)
-    return different[0], different[1], times
+    between = estimate(observations)
+    if between is None:
+        return None
+    middle = between.median
+    below = median(value - low for value, (low, _) in zip(observations, own, strict=True))
+    above = median(high - value for value, (_, high) in zip(observations, own, strict=True))
+    low = middle if between.low is None else between.low
+    high = middle if between.high is None else between.high
+    return Estimate(
+        middle,
+        middle - math.hypot(middle - low, below),
+        middle + math.hypot(high - middle, above),
+        "interval" if len(observations) >= LAUNCHES_FOR_INTERVAL else "range",
+        len(observations),
+    )
 
 
-def _place(uniform: Floats, count: int) -> Places:
-    return np.minimum((uniform * count).astype(np.int64), count - 1)
+def middle_of(observations: Sequence[float], own: Sequence[Interval]) -> Estimate | None:
+    """Return the observation in the middle (the lower of two) with its own interval, as it is."""
+    ordered = sorted(zip(observations, own, strict=True))
+    if not ordered:
+        return None
+    value, (low, high) = ordered[(len(ordered) - 1) // 2]
+    return Estimate(value, low, high, "interval", len(ordered))
 
 
-def sorted_quantile(ordered: npt.NDArray[np.int64], share: float) -> float:
+def sorted_quantile(ordered: npt.NDArray[Any], share: float) -> float:
     """Return a quantile of sorted values (Hyndman & Fan 1996, type 7, as numpy's default).
 
     numpy's own takes longer than reading the launch; a report has thousands of them.
@@ -109,27 +133,52 @@ def sorted_quantile(ordered: npt.NDArray[np.int64], share: float) -> float:
     return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
 
-def paired_speedup(baseline: Mapping[int, float], other: Mapping[int, float]) -> Estimate | None:
-    """Return how many times faster `other` is than `baseline`, paired by round.
+def fewest_samples(share: float) -> int:
+    """Return how many samples it takes to speak of a quantile above the median.
 
-    Both map a round to that launch's latency. The rounds that both have are compared with one
+    MLPerf's early stopping (with one miss allowed): so many that, were the quantile higher, one or
+    none beyond the value would come by chance in 1% at most. 64 for the p90, 130 for the p95, 662
+    for the p99.
+    """
+    count = 2
+    while share**count + count * (1 - share) * share ** (count - 1) > 0.01:
+        count += 1
+    return count
+
+
+def paired_ratio(these: Mapping[int, float], those: Mapping[int, float]) -> Estimate | None:
+    """Return how many times `those` the numbers `these` are, paired by round.
+
+    Both map a round to that launch's number. The rounds that both have are compared with one
     another, so drift from round to round cancels: the exponential of the median of the log
     ratios, with its interval (Kalibera & Jones 2013 on ratios; pairing as in matched designs).
+    Numbers that are not above zero have no ratio, and are left out.
     """
-    rounds = sorted(baseline.keys() & other.keys())
-    logs = estimate([float(np.log(baseline[r] / other[r])) for r in rounds])
+    rounds = [r for r in sorted(these.keys() & those.keys()) if these[r] > 0 and those[r] > 0]
+    logs = estimate([math.log(these[r] / those[r]) for r in rounds])
     if logs is None:
         return None
-    low = None if logs.low is None else float(np.exp(logs.low))
-    high = None if logs.high is None else float(np.exp(logs.high))
-    return Estimate(float(np.exp(logs.median)), low, high, logs.basis, logs.launches)
+    low = None if logs.low is None else math.exp(logs.low)
+    high = None if logs.high is None else math.exp(logs.high)
+    return Estimate(math.exp(logs.median), low, high, logs.basis, logs.launches)
 
 
-def difference_is_shown(speedup: Estimate) -> bool:
+def inverse(ratio: Estimate) -> Estimate:
+    """Return a ratio the other way round."""
+    return Estimate(
+        1 / ratio.median,
+        None if ratio.high is None else 1 / ratio.high,
+        None if ratio.low is None else 1 / ratio.low,
+        ratio.basis,
+        ratio.launches,
+    )
+
+
+def difference_is_shown(ratio: Estimate) -> bool:
     """Tell whether an interval of a ratio leaves out 1. A range or a single pair shows nothing."""
-    if speedup.basis != "interval" or speedup.low is None or speedup.high is None:
+    if ratio.basis != "interval" or ratio.low is None or ratio.high is None:
         return False
-    return speedup.low > 1 or speedup.high < 1
+    return ratio.low > 1 or ratio.high < 1
 
 
 def variation(observations: Sequence[float]) -> float | None:
@@ -159,19 +208,12 @@ def drift(observations: Sequence[float]) -> Drift | None:
     count = len(values)
     if count < 8 or np.ptp(values) == 0:
         return None
+    from scipy.stats import spearmanr, theilslopes
+
     places = np.arange(count, dtype=np.float64)
-    rho = float(np.corrcoef(places, _ranks(values))[0, 1])
-    first, second = np.triu_indices(count, 1)
-    slope = float(np.median((values[second] - values[first]) / (second - first)))
+    rho = float(spearmanr(places, values).statistic)
+    slope = float(theilslopes(values, places).slope)
     return Drift(rho, rho * (count - 1) ** 0.5, slope * (count - 1) / float(np.median(values)))
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return ranks from 0; equal values share the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1
-    ranks: Floats = (last - (counts - 1) / 2)[place]
-    return ranks
 
 
 def separation(observations: Sequence[float]) -> float | None:

@@ -1,28 +1,30 @@
 """Sums a sweep up: one row a case, with every number the report and the terminal show.
 
-Only valid launches with status ok count, and only within one device. Not here: words, pixels,
-and doubts (`findings.py`).
+Only valid launches with status ok count, and only within one device. Not here: which numbers there
+are (`metrics.py`), words, pixels, and doubts (`doubts.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.analysis.case_energy import combine, compare_energies
+from harness.analysis import metrics
+from harness.analysis.case_energy import case_energy, compare_energies, of_one_source
 from harness.analysis.cases import (
     CaseStatus,
     CaseSummary,
     DeviceSummary,
+    MissingEnergy,
     SweepSummary,
     commonest_reason,
     deciding_launches,
 )
+from harness.analysis.comparisons import Comparison, compare_by_round
 from harness.analysis.doubts import find_limits, flag_cases
-from harness.analysis.launches import PEAK_DEFINITION, Launch, Numbers, read_launch
-from harness.analysis.memory import Growth
-from harness.analysis.stats import Estimate, estimate, paired_speedup
+from harness.analysis.launches import Launch, read_launch
+from harness.analysis.stats import Estimate
 from harness.analysis.validity import REASON_ADVICE
 from harness.analysis.words import fidelity_order
 from harness.results.folder import Sweep
@@ -53,7 +55,7 @@ def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
     planned = Counter(launch.case for launch in schedule)
     by_case: dict[str, list[Launch]] = defaultdict(list)
     for launch in launches:
-        by_case[launch.case].append(launch)
+        by_case[launch.entry.case].append(launch)
 
     def summarise_case(case: Case) -> CaseSummary:
         own = tuple(by_case[case.id])
@@ -69,23 +71,32 @@ def _summarise_device(sweep: Sweep, info: DeviceInfo) -> DeviceSummary:
 
 
 def _compare(cases: tuple[CaseSummary, ...], baselines: dict[str, str]) -> tuple[CaseSummary, ...]:
-    """Return the cases compared with their baselines: latencies paired by round, and energies."""
-    latencies = {case.id: case.latency_by_round() for case in cases}
-    energies = {case.id: case.energy for case in cases}
+    """Return the cases compared with their baselines."""
+    known = {case.id: case for case in cases}
     return tuple(
         replace(
             case,
             baseline=baseline,
-            speedup=paired_speedup(latencies[baseline], latencies[case.id])
+            comparisons=dict(_comparisons(known[baseline], case))
             if baseline is not None and baseline != case.id
-            else None,
-            energy_ratio=compare_energies(energies[baseline], case.energy)
-            if baseline is not None and baseline != case.id and case.energy is not None
-            else None,
+            else {},
         )
         for case in cases
         for baseline in (baselines.get(case.id),)
     )
+
+
+def _comparisons(baseline: CaseSummary, case: CaseSummary) -> Iterator[tuple[str, Comparison]]:
+    """Yield a case's numbers over the baseline's, by metric: paired by round, but for energies."""
+    for metric in metrics.METRICS:
+        if not metric.compared or metric.name not in case.estimates:
+            continue
+        if metric.name == metrics.ENERGY:
+            energies = compare_energies(metric, baseline.energy, case.energy)
+            if energies is not None:
+                yield metric.name, energies
+        else:
+            yield metric.name, compare_by_round(metric, case.launches, baseline.launches)
 
 
 def _refusal(
@@ -120,11 +131,12 @@ def _standing(launches: Sequence[Launch]) -> Standing:
 
 def _what_befell(launches: Sequence[Launch]) -> Standing:
     """Return what keeps launches that do not count from counting: most of them, or the last."""
-    doubtful = [launch for launch in launches if launch.numbers is not None]
+    doubtful = [launch for launch in launches if launch.measured is not None]
     if doubtful and (reason := commonest_reason(doubtful)):
         return "no valid launch", reason.text, REASON_ADVICE.get(reason.key, "")
     last = launches[-1]
-    return last.status, last.reason, last.advice
+    error = last.entry.error
+    return last.entry.status, last.reason, error.advice if error else ""
 
 
 def _baselines(sweep: Sweep) -> dict[str, str]:
@@ -156,15 +168,8 @@ def _summarise_case(
     planned: int,
     baseline_recipe: str,
 ) -> CaseSummary:
-    def over(measured_pass: str, number: Callable[[Numbers], float | None]) -> Estimate | None:
-        good = [
-            launch.numbers
-            for launch in launches
-            if launch.measured_pass == measured_pass and launch.counts and launch.numbers
-        ]
-        return estimate([value for value in map(number, good) if value is not None])
-
-    energy = combine(launches)
+    estimates = estimate_all(launches)
+    energy = case_energy(launches, estimates.get(metrics.ENERGY))
     return CaseSummary(
         device=device,
         case=case,
@@ -174,60 +179,66 @@ def _summarise_case(
         artifact=artifact,
         launches=launches,
         planned=planned,
-        latency_ns=over("latency", lambda n: n.median_ns),
-        p90_ns=over("latency", lambda n: n.p90_ns),
-        cold_load_ns=over("latency", lambda n: n.cold_load_ns),
-        warm_load_ns=over("latency", lambda n: n.warm_load_ns),
-        first_inference_ns=over("latency", lambda n: n.first_inference_ns),
-        process_start_ns=over("latency", lambda n: n.process_start_ns),
-        peak_bytes=over("memory", lambda n: n.peak_bytes),
-        model_bytes=over("memory", lambda n: n.model_bytes),
-        peak_definition=PEAK_DEFINITION,
-        rss_bytes=over("memory", lambda n: n.rss_bytes),
-        pss_bytes=over("memory", lambda n: n.pss_bytes),
-        swap_bytes=over("memory", lambda n: n.swap_bytes),
-        growth=_median_growth(launches),
+        estimates=estimates,
+        grows=_grows(launches),
         energy=energy,
-        energy_trouble=_energy_trouble(launches) if energy is None else "",
-        clock_khz=over("latency", lambda n: n.clock_khz),
-        cpu_per_wall=over("latency", lambda n: n.cpu_per_wall),
-        involuntary_switches_per_second=over(
-            "latency", lambda n: n.involuntary_switches_per_second
-        ),
+        energy_trouble=_energy_trouble(launches) if energy is None else None,
         device_fidelity=_worst_fidelity(launches),
         baseline_recipe=baseline_recipe,
-        baseline=None,
-        speedup=None,
     )
 
 
-def _median_growth(launches: Iterable[Launch]) -> Growth | None:
-    """Return the growth of the memory launch in the middle: most of them grow if it does."""
-    known = [
-        launch.numbers.growth
+def estimate_all(launches: Sequence[Launch]) -> Mapping[str, Estimate]:
+    """Return the number of every metric over the launches that count, by name."""
+    made = ((metric, _estimate(metric, launches)) for metric in metrics.METRICS)
+    return {metric.name: estimate for metric, estimate in made if estimate is not None}
+
+
+def _estimate(metric: metrics.Metric, launches: Sequence[Launch]) -> Estimate | None:
+    good = [
+        launch
         for launch in launches
-        if launch.counts and launch.numbers is not None and launch.numbers.growth is not None
+        if launch.counts
+        and launch.measured_pass == metric.measured_pass
+        and metric.name in launch.values
     ]
-    ordered = sorted(known, key=lambda one: (one.grows, one.bytes_per_inference))
-    return ordered[(len(ordered) - 1) // 2] if ordered else None
+    own = of_one_source(good)
+    values = [launch.values[metric.name] for launch in own]
+    intervals = [
+        launch.measured.intervals[metric.name]
+        for launch in own
+        if metric.interval is not None and launch.measured is not None
+    ]
+    return metric.combine(values, intervals)
 
 
-def _energy_trouble(launches: Iterable[Launch]) -> str:
-    """Return why a case has no energy: what befell most of its energy launches; "" if it ran none."""
-    told = Counter[str]()
+def _grows(launches: Iterable[Launch]) -> bool | None:
+    """Tell whether memory grows in most memory launches that count; of two, in both."""
+    known = sorted(
+        launch.measured.growth.grows
+        for launch in launches
+        if launch.counts and launch.measured is not None and launch.measured.growth is not None
+    )
+    return known[(len(known) - 1) // 2] if known else None
+
+
+def _energy_trouble(launches: Iterable[Launch]) -> MissingEnergy | None:
+    """Return why a case has no energy: what befell most of its energy launches; None if it ran none."""
+    told = Counter[MissingEnergy]()
     for launch in launches:
         if launch.measured_pass != "energy":
             continue
-        if launch.numbers is None:
-            told[launch.reason] += 1
-        elif isinstance(launch.numbers.energy, EnergyTrouble):
-            told[launch.numbers.energy.text] += 1
+        if launch.measured is None:
+            told[MissingEnergy(launch.error_kind, launch.reason)] += 1
+        elif isinstance(launch.measured.energy, EnergyTrouble):
+            trouble = launch.measured.energy
+            told[MissingEnergy(trouble.key, trouble.text)] += 1
         elif not launch.counts:
-            told.update(reason.text for reason in launch.validity.reasons)
-    return told.most_common(1)[0][0] if told else ""
+            told.update(MissingEnergy(one.key, one.text) for one in launch.validity.reasons)
+    return told.most_common(1)[0][0] if told else None
 
 
 def _worst_fidelity(launches: Iterable[Launch]) -> Fidelity | None:
     """Return the worst comparison of a device's outputs: the least SQNR of any launch."""
-    known = [launch.fidelity for launch in launches if launch.fidelity is not None]
+    known = [one.entry.fidelity for one in launches if one.entry.fidelity is not None]
     return min(known, key=fidelity_order, default=None)

@@ -6,14 +6,59 @@ Not here: HTML.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Literal, NamedTuple
 
-from harness.analysis.memory import Growth
-from harness.analysis.stats import Estimate, difference_is_shown
+from harness.analysis.stats import Estimate, difference_is_shown, inverse
 from harness.schema.artifact import Fidelity
 
 DASH = "–"
+
+Unit = Literal["ms", "bytes", "bytes/inference", "J", "W", "kHz", "1/s", "1"]
+"""The units in which numbers are kept; "1" is a plain number."""
+
+
+class UnitScale(NamedTuple):
+    """A unit that people read, and its size in the unit that is kept."""
+
+    name: str
+    size: float
+
+
+# The first of which a number has one or more is shown; the last, of numbers below all.
+_SCALES: dict[Unit, tuple[UnitScale, ...]] = {
+    "ms": (UnitScale("ms", 1.0),),
+    "bytes": (UnitScale("MB", 1e6),),
+    "bytes/inference": (
+        UnitScale("MB an inference", 1e6),
+        UnitScale("KB an inference", 1e3),
+        UnitScale("B an inference", 1.0),
+    ),
+    "J": (UnitScale("J", 1.0), UnitScale("mJ", 1e-3), UnitScale("µJ", 1e-6)),
+    "W": (UnitScale("W", 1.0),),
+    "kHz": (UnitScale("GHz", 1e6),),
+    "1/s": (UnitScale("/s", 1.0),),
+    "1": (UnitScale("", 1.0),),
+}
+
+
+def scale_of(unit: Unit, values: Iterable[float]) -> UnitScale:
+    """Return the unit to show some values in, the same for all: it suits the largest."""
+    scales = _SCALES[unit]
+    largest = max((abs(value) for value in values), default=0.0)
+    return next((scale for scale in scales if largest >= scale.size), scales[-1])
+
+
+def quantity(value: float, scale: UnitScale) -> str:
+    """Write a number with its unit: 12.3 ms, 1.02 KB an inference."""
+    return f"{significant(value / scale.size)} {scale.name}".rstrip()
+
+
+def estimate_words(estimate: Estimate, unit: Unit) -> str:
+    """Write a median with what is known of it: "1.02 KB an inference [1.00, 1.04]"."""
+    scale = scale_of(unit, [estimate.median])
+    return f"{quantity(estimate.median, scale)} {bounds(estimate, scale)}".rstrip()
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -37,11 +82,6 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def milliseconds(duration_ns: float) -> str:
-    """Write a duration in milliseconds, the one unit of times in a report."""
-    return f"{significant(duration_ns / 1e6)} ms"
-
-
 def seconds(value: float) -> str:
     """Write a time span of phases: 15.0 s, 320 ms."""
     return f"{significant(value)} s" if value >= 1 else f"{significant(value * 1e3)} ms"
@@ -52,22 +92,6 @@ def megabytes(size_bytes: float) -> str:
     return f"{significant(size_bytes / 1e6)} MB"
 
 
-def small_bytes(size_bytes: float) -> str:
-    """Write a small size in the unit that suits it: 1.02 KB (of 1000 bytes), 48 B."""
-    for limit, unit in ((1e6, "MB"), (1e3, "KB")):
-        if abs(size_bytes) >= limit:
-            return f"{significant(size_bytes / limit)} {unit}"
-    return f"{significant(size_bytes)} B"
-
-
-def growth_words(growth: Growth) -> str:
-    """Say how fast memory grows: "1.02 KB an inference [1.00, 1.04]"."""
-    value, unit = small_bytes(growth.bytes_per_inference).rsplit(" ", 1)
-    size = {"MB": 1e6, "KB": 1e3, "B": 1.0}[unit]
-    low, high = significant(growth.low / size), significant(growth.high / size)
-    return f"{value} {unit} an inference [{low}, {high}]"
-
-
 def count(number: int) -> str:
     """Write a large count shortly: 3504872 is 3.50 M."""
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -76,28 +100,35 @@ def count(number: int) -> str:
     return str(number)
 
 
-def bounds(estimate: Estimate, scale: float = 1.0) -> str:
+_PLAIN = UnitScale("", 1.0)
+
+
+def bounds(estimate: Estimate, scale: UnitScale = _PLAIN) -> str:
     """Write what an estimate's low and high are: [12.1, 12.6], or "range 12.1–12.6"."""
     if estimate.low is None or estimate.high is None:
         return ""
-    low, high = significant(estimate.low * scale), significant(estimate.high * scale)
+    low, high = significant(estimate.low / scale.size), significant(estimate.high / scale.size)
     return f"[{low}, {high}]" if estimate.basis == "interval" else f"range {low}–{high}"
 
 
-def speedup_words(speedup: Estimate) -> tuple[str, str]:
-    """Say how two cases differ: ("1.83x faster", "[1.79, 1.88]"), or that no difference shows."""
-    if speedup.basis == "interval" and not difference_is_shown(speedup):
-        return "no difference shown", bounds(speedup) + "×"
-    if speedup.median >= 1:
-        return f"{significant(speedup.median)}× faster", bounds(speedup)
-    inverse = Estimate(
-        1 / speedup.median,
-        None if speedup.high is None else 1 / speedup.high,
-        None if speedup.low is None else 1 / speedup.low,
-        speedup.basis,
-        speedup.launches,
-    )
-    return f"{significant(inverse.median)}× slower", bounds(inverse)
+NO_DIFFERENCE = "no difference shown"
+
+
+def speed_words(ratio: Estimate) -> tuple[str, str]:
+    """Say how a time compares with another: ("1.83× faster", "[1.79, 1.88]"), or that nothing shows."""
+    faster = inverse(ratio)
+    if ratio.basis == "interval" and not difference_is_shown(ratio):
+        return NO_DIFFERENCE, bounds(faster) + "×"
+    if ratio.median <= 1:
+        return f"{significant(faster.median)}× faster", bounds(faster)
+    return f"{significant(ratio.median)}× slower", bounds(ratio)
+
+
+def ratio_words(ratio: Estimate) -> tuple[str, str]:
+    """Say how a number compares with another: ("0.483×", "[0.46, 0.51]"), or that nothing shows."""
+    if ratio.basis == "interval" and not difference_is_shown(ratio):
+        return NO_DIFFERENCE, bounds(ratio)
+    return f"{significant(ratio.median)}×", bounds(ratio)
 
 
 def name_some(names: Sequence[str]) -> str:

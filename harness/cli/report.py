@@ -48,7 +48,7 @@ def report(
         str,
         typer.Option(
             metavar="TABLE",
-            help="cases: a row a case; launches: a row a launch (not for html).",
+            help="cases, launches, samples (every inference) or traces: a row each (not for html).",
         ),
     ] = "cases",
 ) -> None:
@@ -64,13 +64,9 @@ def report(
             render([folder], page)
         print(page)
         return
-    from harness.report.tables import FORMATS, TABLES, write_table
+    from harness.report.tables import check_table, write_table
 
-    if format not in FORMATS or table not in TABLES:
-        raise PlanError(
-            f"there is no {table} table as {format}",
-            f"Formats: html, {', '.join(FORMATS)}; tables: {', '.join(TABLES)}.",
-        )
+    check_table(table, format)
     path = output or (folder / f"{table}.parquet" if format == "parquet" else None)
     content = write_table(folder, table, format)
     if path is None:

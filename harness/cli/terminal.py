@@ -7,7 +7,7 @@ where one alone is wider than the terminal. Not here: numbers, and progress (`pr
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -16,20 +16,20 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from harness.analysis.case_energy import joule_unit
+from harness.analysis import metrics
 from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary, deciding_launches
-from harness.analysis.stats import Estimate
+from harness.analysis.comparisons import Comparison
 from harness.analysis.words import (
     DASH,
     bounds,
     fidelity_words,
     megabytes,
-    milliseconds,
     name_some,
     percent,
     plural,
-    significant,
-    speedup_words,
+    quantity,
+    scale_of,
+    speed_words,
 )
 from harness.devices.base import Attached
 from harness.runners.inventory import InventoryItem
@@ -230,7 +230,7 @@ def summary_table(summary: SweepSummary) -> RenderableType:
         trouble_words(name_some(list(dict.fromkeys(whose))), *trouble)
         for trouble, whose in troubles.items()
     ]
-    parts += [Text(f"{f.level}: {f.title}", style="dim") for f in summary.findings]
+    parts += [Text(f"{f.level}: {f.text}", style="dim") for f in summary.findings]
     return Group(*parts)
 
 
@@ -268,27 +268,22 @@ class _CaseTable:
     """A device's cases: a row each; in a terminal that is too narrow for that, two lines each."""
 
     def __init__(self, device: DeviceSummary, names: Mapping[str, str]) -> None:
-        energy = [one.energy.joules.median for one in device.cases if one.energy is not None]
-        joules = joule_unit(energy) if energy else None
+        columns = _columns(device.cases)
         self._title = f"{device.info.id}: {device.info.name}"
-        self._heading = _Row.of(
-            "case", "latency [95%]", "n", "vs first",
-            # One of them, for width; the report shows both.
-            "energy [95%]" if joules else "size",
-            "peak", "acc.",
-        )  # fmt: skip
+        self._heading = _Row.of("case", *(heading for heading, _ in columns))
         self._rows: list[_Row] = []
         model = ""
         for case in device.cases:
             if case.case.variant.model != model:
                 model = case.case.variant.model
                 self._rows.append(_Row(model))
-            self._rows.append(_Row.of(*_case_cells(case, names[case.id], joules)))
+            cells = [cell(case) for _, cell in columns] if case.has_numbers else [case.status]
+            self._rows.append(_Row.of(f"  {names[case.id]}", *cells))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         compared = any(row.words and row.numbers for row in self._rows)
         columns = self._heading.cells(with_words=compared)
-        table = _table(*columns, right=("n", "size", "peak", "acc."), title=self._title)
+        table = _table(*columns, right=_RIGHT, title=self._title)
         for row in self._rows:
             table.add_row(*(Text(cell, row.style) for cell in row.cells(with_words=compared)))
         unbroken = console.measure(table, options=options.update(max_width=_PIPED_WIDTH)).maximum
@@ -320,19 +315,43 @@ def _row_style(row: Sequence[str]) -> str:
     return "" if row[1:] else "bold"  # a model's name stands alone
 
 
-def _case_cells(case: CaseSummary, name: str, joules: tuple[str, float] | None) -> tuple[str, ...]:
-    """Return a case's row; `joules` is the unit of energies and its size, if any were measured."""
-    if not case.has_numbers:
-        return (f"  {name}", case.status)
-    return (
-        f"  {name}",
-        _latency(case),
-        _counting(case),
-        _speedup(case.speedup) if case.speedup else "",
-        _energy(case, *joules) if joules else _size(case),
-        megabytes(case.peak_bytes.median) if case.peak_bytes else DASH,
-        percent(case.accuracy.top1) if case.accuracy else DASH,
-    )
+_Column = tuple[str, Callable[[CaseSummary], str]]
+_RIGHT = ("n", "size", "peak", "acc.")
+
+
+def _columns(cases: Sequence[CaseSummary]) -> list[_Column]:
+    """Return the columns of a device's cases: those numbers that any of them has, and facts.
+
+    80 columns have room for the energy or the size: the report shows both.
+    """
+    known = {name for case in cases for name in case.estimates}
+    first, *others = [
+        (f"{metric.short} [95%]" if metric.shows_interval else metric.short, _number(metric, cases))
+        for metric in metrics.METRICS
+        if metric.short and (metric.name in known or metric.name == metrics.LATENCY)
+    ]
+    size: list[_Column] = [] if metrics.ENERGY in known else [("size", _size)]
+    return [first, ("n", _counting), ("vs first", _versus), *size, *others, ("acc.", _accuracy)]
+
+
+def _number(metric: metrics.Metric, cases: Sequence[CaseSummary]) -> Callable[[CaseSummary], str]:
+    """Return what writes the cells of a number's column, all in one unit."""
+    known = [case.estimates[metric.name] for case in cases if metric.name in case.estimates]
+    scale = scale_of(metric.unit, [estimate.median for estimate in known])
+
+    def cell(case: CaseSummary) -> str:
+        estimate = case.estimates.get(metric.name)
+        if estimate is None:
+            is_lost = metric.name == metrics.LATENCY and case.status != "ok"
+            return "none valid" if is_lost else DASH
+        interval = f" {bounds(estimate, scale)}" if metric.shows_interval else ""
+        return f"{quantity(estimate.median, scale)}{interval}".rstrip()
+
+    return cell
+
+
+def _accuracy(case: CaseSummary) -> str:
+    return percent(case.accuracy.top1) if case.accuracy else DASH
 
 
 def _size(case: CaseSummary) -> str:
@@ -358,24 +377,16 @@ def _counting(case: CaseSummary) -> str:
     return str(counting) if counting == len(launches) else f"{counting} of {len(launches)}"
 
 
-def _energy(case: CaseSummary, unit: str, size: float) -> str:
-    if case.energy is None:
-        return DASH
-    joules = case.energy.joules
-    return f"{significant(joules.median / size)} {unit} {bounds(joules, 1 / size)}"
+def _versus(case: CaseSummary) -> str:
+    """Return how a latency differs from the baseline's; few pairs, which have no interval, are told."""
+    ratio = (case.comparisons.get(metrics.LATENCY) or _UNCOMPARED).ratio
+    if ratio is None:
+        return ""
+    few = "" if ratio.basis == "interval" else f" ({plural(ratio.launches, 'pair')})"
+    return f"{speed_words(ratio)[0]}{few}"
 
 
-def _speedup(speedup: Estimate) -> str:
-    """Return how two cases differ; few pairs, which have no interval, are told."""
-    words, _ = speedup_words(speedup)
-    few = "" if speedup.basis == "interval" else f" ({plural(speedup.launches, 'pair')})"
-    return f"{words}{few}"
-
-
-def _latency(case: CaseSummary) -> str:
-    if case.latency_ns is None:
-        return DASH if case.status == "ok" else "none valid"
-    return f"{milliseconds(case.latency_ns.median)} {bounds(case.latency_ns, 1e-6)}".rstrip()
+_UNCOMPARED = Comparison(None, "too few launches")
 
 
 def minutes(seconds: float) -> str:

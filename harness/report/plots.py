@@ -12,11 +12,19 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis.case_energy import joule_unit, source_key
-from harness.analysis.cases import CaseSummary, DeviceSummary
-from harness.analysis.doubts import relative_latency
+from harness.analysis import metrics
+from harness.analysis.case_energy import source_key
+from harness.analysis.cases import CaseSummary, DeviceSummary, relative_latency
 from harness.analysis.launches import Launch
-from harness.analysis.words import bounds, megabytes, milliseconds, percent, significant
+from harness.analysis.words import (
+    UnitScale,
+    bounds,
+    megabytes,
+    percent,
+    quantity,
+    scale_of,
+    significant,
+)
 from harness.schema.energy import Energy
 
 WIDTH = 1000
@@ -24,6 +32,7 @@ LANE_HEIGHT = 34
 ORDER_HEIGHT = 200
 FAINT_BUDGET = 30_000
 LOGARITHMIC_FROM = 30.0
+_MS = scale_of("ms", ())
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Scale:
         return min(max(share, 0.0), 1.0)
 
     def ticks(self, unit: float = 1.0, count: int = 6) -> tuple[Tick, ...]:
-        """Return ticks at round numbers of `unit` (1e6: milliseconds of nanoseconds)."""
+        """Return ticks at round numbers of `unit` (1e-3: thousandths)."""
         if self.logarithmic:
             values = _logarithmic_ticks(self.low / unit, self.high / unit)
         else:
@@ -117,24 +126,33 @@ class Strips:
 
 def draw_strips(cases: Sequence[CaseSummary], launches_in_report: int) -> Strips | None:
     """Lay out the launches of each case; `launches_in_report` decides how many faint dots fit."""
-    timed = [case for case in cases if case.latency_ns is not None]
+    timed = [case for case in cases if case.latency is not None]
     if not timed:
         return None
-    medians = [n.median_ns for case in timed for n in case.of_pass("latency") if n.median_ns]
-    nineties = [case.p90_ns.median for case in timed if case.p90_ns is not None]
+    medians = [
+        one.values[metrics.LATENCY]
+        for case in timed
+        for one in case.of_pass("latency")
+        if metrics.LATENCY in one.values
+    ]
+    nineties = [
+        case.estimates["latency_p90_ms"].median
+        for case in timed
+        if "latency_p90_ms" in case.estimates
+    ]
     scale = latency_scale(medians + nineties)
     faint = max(2, FAINT_BUDGET // max(launches_in_report, 1))
     strips = tuple(_draw_latencies(case, scale, faint) for case in timed)
     return Strips(
         strips,
         "ms",
-        scale.ticks(1e6),
+        scale.ticks(),
         scale.logarithmic,
         cut=any(
-            launch.numbers.faint_ns[-1] > scale.high
+            launch.measured.faint_ms[-1] > scale.high
             for case in timed
             for launch in _ended(case, "latency")
-            if launch.numbers is not None and len(launch.numbers.faint_ns)
+            if launch.measured is not None and len(launch.measured.faint_ms)
         ),
         hollow=any(strip.hollow_path for strip in strips),
     )
@@ -145,32 +163,32 @@ def _ended(case: CaseSummary, measured_pass: str) -> list[Launch]:
     return [
         launch
         for launch in case.launches
-        if launch.measured_pass == measured_pass and launch.numbers is not None
+        if launch.measured_pass == measured_pass and launch.measured is not None
     ]
 
 
 def _draw_latencies(case: CaseSummary, scale: Scale, faint: int) -> Strip:
-    latency = case.latency_ns
+    latency = case.latency
     assert latency is not None
     launches = _ended(case, "latency")
     lanes = _lanes(len(launches))
     faint_dots = [
         (scale.place(float(duration)), lane)
         for lane, launch in zip(lanes, launches, strict=True)
-        if launch.numbers is not None
-        for duration in launch.numbers.faint_ns[:: -(-len(launch.numbers.faint_ns) // faint) or 1]
+        if launch.measured is not None
+        for duration in launch.measured.faint_ms[:: -(-len(launch.measured.faint_ms) // faint) or 1]
     ]
     dots = [
-        (launch.counts, (scale.place(launch.numbers.median_ns), lane))
+        (launch.counts, (scale.place(launch.values[metrics.LATENCY]), lane))
         for lane, launch in zip(lanes, launches, strict=True)
-        if launch.numbers is not None and launch.numbers.median_ns is not None
+        if metrics.LATENCY in launch.values
     ]
     low = None if latency.low is None else WIDTH * scale.place(latency.low)
     high = None if latency.high is None else WIDTH * scale.place(latency.high)
     return Strip(
         case=case,
-        value=milliseconds(latency.median),
-        interval=bounds(latency, 1e-6),
+        value=quantity(latency.median, _MS),
+        interval=bounds(latency, _MS),
         launches=latency.launches,
         faint_path=dot_path(faint_dots),
         whisker_path="",
@@ -192,7 +210,7 @@ def draw_energies(cases: Sequence[CaseSummary]) -> Strips | None:
     if not known:
         return None
     medians = [case.energy.joules.median for case in known if case.energy is not None]
-    unit, size = joule_unit(medians)
+    unit, size = scale_of("J", medians)
     ends = [
         end
         for case in known
@@ -210,12 +228,12 @@ def _energies(case: CaseSummary) -> list[tuple[Launch, Energy]]:
     assert case.energy is not None
     own = source_key(case.energy.source)
     return [
-        (launch, launch.numbers.energy)
+        (launch, launch.measured.energy)
         for launch in _ended(case, "energy")
-        if launch.numbers is not None
-        and isinstance(launch.numbers.energy, Energy)
-        and launch.power is not None
-        and source_key(launch.power) == own
+        if launch.measured is not None
+        and isinstance(launch.measured.energy, Energy)
+        and launch.entry.power is not None
+        and source_key(launch.entry.power) == own
     ]
 
 
@@ -235,7 +253,7 @@ def _draw_energy(case: CaseSummary, scale: Scale, unit: str, size: float) -> Str
     return Strip(
         case=case,
         value=f"{significant(joules.median / size)} {unit}",
-        interval=bounds(joules, 1 / size),
+        interval=bounds(joules, UnitScale(unit, size)),
         launches=joules.launches,
         faint_path="",
         whisker_path=whiskers,
@@ -296,7 +314,7 @@ def draw_order(device: DeviceSummary) -> Order | None:
         place = (across.place(order[launch.index]), ORDER_HEIGHT * up.place(relative))
         into = filled if launch.counts else hollow
         into.setdefault(case.case.variant.recipe, []).append(place)
-    bad = [launch for launch in device.launches if launch.numbers is None]
+    bad = [launch for launch in device.launches if launch.measured is None]
     rounds = _rounds(device, order, across)
     return Order(
         dots=tuple(OrderDot(recipe, dot_path(dots)) for recipe, dots in filled.items()),
@@ -395,14 +413,14 @@ LETTER_WIDTH = 6.3
 
 def draw_pareto(cases: Sequence[CaseSummary]) -> Plane | None:
     """Lay out the cases by latency and accuracy (or size), areas by file size."""
-    sized = [case for case in cases if case.latency_ns is not None and case.size_bytes is not None]
+    sized = [case for case in cases if case.latency is not None and case.size_bytes is not None]
     if len(sized) < 2:
         return None
     accuracies = [case.accuracy.top1 for case in sized if case.accuracy is not None]
     known = len(accuracies) == len(sized)
     by_accuracy = known and min(accuracies) < max(accuracies)
     heights = accuracies if by_accuracy else [(case.size_bytes or 0) / 1e6 for case in sized]
-    across = latency_scale([case.latency_ns.median for case in sized if case.latency_ns])
+    across = latency_scale([case.latency.median for case in sized if case.latency])
     up = _accuracy_scale(heights) if by_accuracy else Scale(0.0, max(heights) * 1.12)
     named = _names(cases)
     points = [
@@ -433,14 +451,14 @@ def draw_energy_plane(cases: Sequence[CaseSummary]) -> Plane | None:
 
     Only cases of one source of power stand in one plane: the first case's.
     """
-    known = [case for case in cases if case.latency_ns is not None and case.energy is not None]
+    known = [case for case in cases if case.latency is not None and case.energy is not None]
     keys = [source_key(case.energy.source) for case in known if case.energy is not None]
     shown = [case for case, key in zip(known, keys, strict=True) if key == keys[0]]
     if len(shown) < 2:
         return None
     joules = [case.energy.joules for case in shown if case.energy is not None]
-    unit, size = joule_unit([one.median for one in joules])
-    across = latency_scale([case.latency_ns.median for case in shown if case.latency_ns])
+    unit, size = scale_of("J", [one.median for one in joules])
+    across = latency_scale([case.latency.median for case in shown if case.latency])
     tall = [((one.low or 0) / size, one.median / size, (one.high or 0) / size) for one in joules]
     up = Scale(min(0.0, *(low for low, _, _ in tall)), max(high for _, _, high in tall) * 1.12)
     named = _names(cases)
@@ -481,7 +499,7 @@ def _bubble(
     sidecar: Sequence[CaseSummary],
 ) -> Bubble:
     """Place a case; `height` is low, middle and high, and areas are file sizes, relative to `beside`."""
-    latency = case.latency_ns
+    latency = case.latency
     assert latency is not None
     left, top, wide, tall = FRAME
     largest = max((one.size_bytes or 0 for one in sidecar), default=0) or 1
@@ -489,7 +507,7 @@ def _bubble(
     return Bubble(
         case=case,
         label=label,
-        words=words,
+        words=f"{quantity(latency.median, _MS)}, {words}",
         x=left + wide * across.place(latency.median),
         y=middle,
         radius=4 + 10 * math.sqrt((case.size_bytes or 0) / largest),
@@ -502,7 +520,7 @@ def _bubble(
 
 def _across_ticks(across: Scale) -> tuple[Tick, ...]:
     left, _, width, _ = FRAME
-    return tuple(Tick(left + width * tick.place, tick.label) for tick in across.ticks(1e6))
+    return tuple(Tick(left + width * tick.place, tick.label) for tick in across.ticks())
 
 
 def _up_ticks(up: Scale) -> tuple[Tick, ...]:

@@ -103,7 +103,7 @@ def representative(case: CaseSummary) -> Launch | None:
         ended = [
             one
             for one in case.launches
-            if one.measured_pass == measured_pass and one.numbers is not None
+            if one.measured_pass == measured_pass and one.measured is not None
         ]
         known = [one for one in ended if one.counts] or ended
         if known:
@@ -112,7 +112,7 @@ def representative(case: CaseSummary) -> Launch | None:
 
 
 def _distance(case: CaseSummary, launch: Launch) -> float:
-    energy = launch.numbers.energy if launch.numbers else None
+    energy = launch.measured.energy if launch.measured else None
     if case.energy is None or not isinstance(energy, Energy):
         return 0.0
     return abs(energy.joules_per_inference - case.energy.joules.median)
@@ -224,10 +224,10 @@ def _memory(axis: _Axis, record: LaunchRecord) -> Panel | None:
 def _power(
     axis: _Axis, launch: Launch, record: LaunchRecord, sidecar: Sequence[Trace]
 ) -> Panel | None:
-    if launch.power is None:
+    if launch.entry.power is None:
         return None
-    found = read_power(record, sidecar, launch.power)
-    energy = launch.numbers.energy if launch.numbers else None
+    found = read_power(record, sidecar, launch.entry.power)
+    energy = launch.measured.energy if launch.measured else None
     if isinstance(found, EnergyTrouble):
         return Panel("Power", "W", (), (), note=found.text)
     watts = _grouped(found.watts, np.mean)

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.analysis.case_energy import joule_unit
+from harness.analysis import metrics
 from harness.analysis.cases import CaseSummary, DeviceSummary
-from harness.analysis.stats import Estimate, difference_is_shown, paired_speedup
+from harness.analysis.comparisons import Comparison, compare_by_round
 from harness.analysis.words import (
     bounds,
+    estimate_words,
     fidelity_words,
-    milliseconds,
     name_some,
     percent,
     plural,
-    significant,
-    speedup_words,
+    quantity,
+    scale_of,
+    speed_words,
 )
 
 
@@ -36,16 +37,15 @@ class Verdict:
 def judge(device: DeviceSummary, model: str) -> Verdict:
     """Say which case of the model is the fastest on this device."""
     cases = [case for case in device.cases if case.case.variant.model == model]
-    timed = [case for case in cases if case.latency_ns is not None]
+    timed = [(case, case.latency) for case in cases if case.latency is not None]
     if not timed:
         headline, reason = _without_latency(cases)
         return Verdict(model, "", headline, "", reason)
-    best = min(timed, key=lambda case: case.latency_ns.median if case.latency_ns else 0.0)
-    latency = best.latency_ns
-    assert latency is not None
-    others = {case.id: _paired(best, case) for case in timed if case is not best}
-    equals = [c for c in timed if c.id in others and _is_not_shown(others[c.id])]
-    unsure = sum(speedup is None or speedup.basis != "interval" for speedup in others.values())
+    best, latency = min(timed, key=lambda one: one[1].median)
+    rivals = [(case, _over(best, case)) for case, _ in timed if case is not best]
+    # There were launches enough to show that the best is faster, and they do not.
+    equals = [case for case, over in rivals if over.outcome in ("not shown", "worse")]
+    unsure = sum(over.outcome == "too few launches" for _, over in rivals)
     verb = "has the least median" if equals or unsure else "is the fastest"
     if len(timed) == 1:
         verb = "is the only one measured"
@@ -53,8 +53,8 @@ def judge(device: DeviceSummary, model: str) -> Verdict:
         model,
         best.case.variant.recipe,
         f"{best.label} ({best.setting}) {verb}",
-        f"{milliseconds(latency.median)} {bounds(latency, 1e-6)}".strip(),
-        "; ".join([*_qualities(best, timed), *_rivals(equals, unsure)]),
+        estimate_words(latency, metrics.find(metrics.LATENCY).unit),
+        "; ".join([*_qualities(best, [case for case, _ in timed]), *_rivals(equals, unsure)]),
     )
 
 
@@ -62,39 +62,35 @@ def _without_latency(cases: list[CaseSummary]) -> tuple[str, str]:
     """Say why no case is known to be the fastest: the headline, and the reason if there is one."""
     launches = [launch for case in cases for launch in case.launches]
     reason = next((case.reason for case in cases if case.reason), "")
-    if all(launch.numbers is None for launch in launches):
+    if all(launch.measured is None for launch in launches):
         return "nothing was measured", reason or "no launch has run"
     if any(launch.measured_pass == "latency" for launch in launches):
         return "no latency launch counts", reason
     return "latency was not measured", reason
 
 
-def _paired(best: CaseSummary, other: CaseSummary) -> Estimate | None:
-    return paired_speedup(other.latency_by_round(), best.latency_by_round())
-
-
-def _is_not_shown(speedup: Estimate | None) -> bool:
-    """Tell whether there were launches enough to show that the best is faster, and they do not."""
-    if speedup is None or speedup.basis != "interval":
-        return False
-    return speedup.median <= 1 or not difference_is_shown(speedup)
+def _over(best: CaseSummary, other: CaseSummary) -> Comparison:
+    """Compare the latency of the best case with another's."""
+    return compare_by_round(metrics.find(metrics.LATENCY), best.launches, other.launches)
 
 
 def _qualities(best: CaseSummary, timed: list[CaseSummary]) -> list[str]:
     words = []
     baseline = next((case for case in timed if case.id == best.baseline), None)
-    if best.speedup is not None and baseline is not None:
-        how, interval = speedup_words(best.speedup)
-        link = "than" if how[0].isdigit() else "from"
+    compared = best.comparisons.get(metrics.LATENCY)
+    if compared is not None and compared.ratio is not None and baseline is not None:
+        how, interval = speed_words(compared.ratio)
+        link = "from" if compared.outcome == "not shown" else "than"
         words.append(f"{how} {link} {baseline.label} with as many threads {interval}".rstrip())
     if best.accuracy is not None:
         other = baseline.accuracy if baseline and baseline is not best else None
         sidecar = f" ({baseline.label}: {percent(other.top1)})" if baseline and other else ""
         words.append(f"accuracy {percent(best.accuracy.top1)}{sidecar}")
     if best.energy is not None:
-        unit, size = joule_unit([best.energy.joules.median])
-        joules = f"{significant(best.energy.joules.median / size)} {unit}"
-        words.append(f"{joules} an inference {bounds(best.energy.joules, 1 / size)}".rstrip())
+        joules = best.energy.joules
+        scale = scale_of(metrics.find(metrics.ENERGY).unit, [joules.median])
+        energy = f"{quantity(joules.median, scale)} an inference {bounds(joules, scale)}"
+        words.append(energy.rstrip())
     fidelity = best.device_fidelity or best.host_fidelity
     if fidelity is not None and fidelity.exact:
         words.append("outputs equal to the eager model's")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from harness.analysis.doubts import THRESHOLDS
+from harness.analysis.doubt_checks import THRESHOLDS
 from harness.analysis.stats import (
     Estimate,
     difference_is_shown,
     drift,
     estimate,
-    paired_speedup,
+    estimate_with_own,
+    fewest_samples,
+    middle_of,
+    paired_ratio,
     separation,
     sorted_quantile,
     variation,
@@ -73,25 +77,35 @@ def test_a_number_that_is_none_is_refused(bad: float) -> None:
         estimate([1.0, bad])
 
 
-@pytest.mark.parametrize("count", [5, 8, 11, 20, 31])
-def test_the_interval_is_the_percentile_bootstraps(count: int) -> None:
+@pytest.mark.parametrize("count", [6, 8, 11, 20, 31])
+def test_the_interval_lies_between_the_exact_ones_that_are_wider_and_narrower(count: int) -> None:
     values = np.random.default_rng(count).lognormal(0, 0.1, count)
     found = estimate(values.tolist())
-    other = reference.bootstrap(
-        (values,), np.median, method="percentile", n_resamples=20_000,
-        rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+    exact: Any = reference.quantile_test(values, p=0.5).confidence_interval(0.95)
+    ordered = np.sort(values)
+    outer = int(np.searchsorted(ordered, exact.low))
+    assert exact.high == ordered[-1 - outer]
     assert found is not None
-    gap = np.ptp(values) * 0.05
-    assert found.low == pytest.approx(other.low, abs=gap)
-    assert found.high == pytest.approx(other.high, abs=gap)
+    assert found.low is not None
+    assert found.high is not None
+    assert exact.low <= found.low <= ordered[outer + 1]
+    assert ordered[-2 - outer] <= found.high <= exact.high
 
 
-@pytest.mark.parametrize("launches", [5, 10, 20])
-def test_the_interval_holds_the_truth_as_often_as_it_says(launches: int) -> None:
-    share = share_of_intervals_that_hold(
-        1e6, lambda rng: launch_medians(1e6, launches, rng), trials=600
-    )
+def two_groups(truth: float, count: int, rng: np.random.Generator) -> list[float]:
+    """Medians of launches of which three in ten are slower by 40%: `truth` is their median."""
+    slow = rng.random(count) < 0.3
+    middle = np.exp(LAUNCH_NOISE * reference.norm.ppf(0.5 / 0.7))
+    levels = truth / middle * np.exp(LAUNCH_NOISE * rng.standard_normal(count))
+    return [float(level) for level in np.where(slow, levels * 1.4, levels)]
+
+
+@pytest.mark.parametrize("make", [launch_medians, two_groups])
+@pytest.mark.parametrize("launches", [5, 8, 10, 20])
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    launches: int, make: Callable[[float, int, np.random.Generator], list[float]]
+) -> None:
+    share = share_of_intervals_that_hold(1e6, lambda rng: make(1e6, launches, rng), trials=600)
     assert 0.91 <= share <= 0.98
 
 
@@ -143,29 +157,58 @@ def test_quantiles_are_numpys(values: list[int], share: float) -> None:
     assert sorted_quantile(ordered, share) == pytest.approx(float(np.quantile(ordered, share)))
 
 
-def test_a_speedup_is_the_median_of_the_paired_ratios() -> None:
-    found = paired_speedup({1: 20.0, 2: 22.0, 3: 30.0}, {1: 10.0, 2: 10.0, 3: 10.0})
+def test_launches_that_are_sure_of_themselves_leave_what_lies_between_them() -> None:
+    values = [9.0, 10.0, 11.0, 12.0, 13.0]
+    exact = estimate_with_own(values, [(value, value) for value in values])
+    assert exact == estimate(values)
+
+
+def test_what_a_launch_does_not_know_is_added_in_quadrature() -> None:
+    found = estimate_with_own([10.0, 10.0, 10.0], [(7.0, 14.0)] * 3)
+    assert found == Estimate(10.0, 7.0, 14.0, "range", 3)
+    wide = estimate_with_own([9.0, 10.0, 11.0, 12.0, 13.0], [(v - 2, v + 2) for v in range(9, 14)])
+    assert wide is not None
+    assert wide.high == pytest.approx(11 + 8**0.5)
+    assert estimate_with_own([], []) is None
+
+
+def test_the_middle_launch_keeps_its_own_interval() -> None:
+    found = middle_of([3.0, 1.0, 2.0], [(2.0, 4.0), (0.0, 2.0), (1.5, 2.5)])
+    assert found == Estimate(2.0, 1.5, 2.5, "interval", 3)
+    assert middle_of([], []) is None
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.9, 64), (0.95, 130), (0.99, 662)])
+def test_a_quantile_takes_as_many_samples_as_mlperf_asks_for(share: float, count: int) -> None:
+    assert fewest_samples(share) == count
+    chance = [reference.binom.cdf(1, n, 1 - share) for n in (count - 1, count)]
+    assert chance[1] <= 0.01 < chance[0]
+
+
+def test_a_ratio_is_the_median_of_the_paired_ratios() -> None:
+    found = paired_ratio({1: 20.0, 2: 22.0, 3: 30.0}, {1: 10.0, 2: 10.0, 3: 10.0})
     assert found is not None
     assert found.median == pytest.approx(2.2)
     assert (found.basis, found.launches) == ("range", 3)
 
 
 def test_rounds_that_only_one_side_has_are_left_out() -> None:
-    found = paired_speedup({1: 20.0, 2: 1.0}, {1: 10.0, 3: 1.0})
+    found = paired_ratio({1: 20.0, 2: 1.0}, {1: 10.0, 3: 1.0})
     assert found is not None
     assert found.median == pytest.approx(2.0)
     assert found.launches == 1
 
 
-def test_without_a_common_round_there_is_no_speedup() -> None:
-    assert paired_speedup({1: 20.0}, {2: 10.0}) is None
+def test_without_a_common_round_there_is_no_ratio() -> None:
+    assert paired_ratio({1: 20.0}, {2: 10.0}) is None
+    assert paired_ratio({1: 20.0}, {1: 0.0}) is None
 
 
 def test_pairing_by_round_cancels_what_the_rounds_share() -> None:
     rng = np.random.default_rng(3)
     weather = {r: 1e6 * float(np.exp(0.3 * rng.standard_normal())) for r in range(10)}
     noise = {r: float(np.exp(0.01 * rng.standard_normal())) for r in range(10)}
-    found = paired_speedup(weather, {r: weather[r] / 1.05 * noise[r] for r in range(10)})
+    found = paired_ratio(weather, {r: weather[r] / 1.05 * noise[r] for r in range(10)})
     assert found is not None
     assert found.median == pytest.approx(1.05, abs=0.01)
     assert difference_is_shown(found)
@@ -173,10 +216,10 @@ def test_pairing_by_round_cancels_what_the_rounds_share() -> None:
 
 @given(st.lists(st.tuples(latencies, latencies), min_size=1, max_size=25))
 @settings(max_examples=60)
-def test_the_other_way_round_a_speedup_is_its_inverse(pairs: list[tuple[float, float]]) -> None:
+def test_the_other_way_round_a_ratio_is_its_inverse(pairs: list[tuple[float, float]]) -> None:
     one = {r: a for r, (a, _) in enumerate(pairs)}
     other = {r: b for r, (_, b) in enumerate(pairs)}
-    forth, back = paired_speedup(one, other), paired_speedup(other, one)
+    forth, back = paired_ratio(one, other), paired_ratio(other, one)
     assert forth is not None
     assert back is not None
     assert forth.median * back.median == pytest.approx(1.0)
@@ -187,9 +230,9 @@ def test_two_equal_cases_seldom_show_a_difference() -> None:
     shown = 0
     for _ in range(400):
         a, b = (dict(enumerate(launch_medians(1e6, 10, rng))) for _ in "ab")
-        speedup = paired_speedup(a, b)
-        assert speedup is not None
-        shown += difference_is_shown(speedup)
+        ratio = paired_ratio(a, b)
+        assert ratio is not None
+        shown += difference_is_shown(ratio)
     assert shown / 400 < 0.09
 
 

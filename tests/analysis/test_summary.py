@@ -11,13 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.case_energy import combine, compare_energies, describe_source, joule_unit
+from harness.analysis import doubts, metrics
+from harness.analysis.case_energy import compare_energies, describe_source
 from harness.analysis.cases import SweepSummary
+from harness.analysis.comparisons import by_round
 from harness.analysis.stats import Estimate
-from harness.analysis.summary import summarise
+from harness.analysis.summary import estimate_all, summarise
 from harness.analysis.validity import LABELS, REASON_ADVICE
-from harness.analysis.words import bounds, growth_words, percent, plural, significant, speedup_words
-from harness.report.definitions import FLAG_WORDS
+from harness.analysis.words import (
+    Unit,
+    bounds,
+    estimate_words,
+    percent,
+    plural,
+    quantity,
+    ratio_words,
+    scale_of,
+    significant,
+    speed_words,
+)
 from harness.report.verdict import judge
 from harness.results.folder import Sweep, read_sweep
 from harness.schema.energy import Energy
@@ -81,31 +93,31 @@ def test_a_latency_is_the_median_of_the_medians_of_the_ok_launches(troubled: Swe
     for device in summarise(troubled).devices:
         for case in device.cases:
             medians = latency_medians(troubled, device.info.id, case.id)
-            if case.latency_ns is None:
+            if case.latency is None:
                 assert not medians
                 continue
-            assert case.latency_ns.median == pytest.approx(np.median(medians))
-            assert case.latency_ns.launches == len(medians)
+            assert case.latency.median * 1e6 == pytest.approx(np.median(medians))
+            assert case.latency.launches == len(medians)
 
 
 def test_latencies_lie_near_the_truth_behind_them(troubled: Sweep) -> None:
     for place, device in enumerate(summarise(troubled).devices):
         for case in device.cases:
-            if case.latency_ns is not None:
+            if case.latency is not None:
                 truth = true_latency_ns(Shape(), case.case, place)
-                assert case.latency_ns.median == pytest.approx(truth, rel=0.03)
+                assert case.latency.median * 1e6 == pytest.approx(truth, rel=0.03)
 
 
 def test_a_launch_that_failed_or_was_interrupted_stays_and_does_not_count(troubled: Sweep) -> None:
     device = summarise(troubled).devices[0]
-    bad = [launch for launch in device.launches if launch.numbers is None]
-    assert {launch.status for launch in bad} == {"failed", "interrupted"}
+    bad = [launch for launch in device.launches if launch.measured is None]
+    assert {launch.entry.status for launch in bad} == {"failed", "interrupted"}
     for launch in bad:
         assert launch.reason
-        case = next(case for case in device.cases if case.id == launch.case)
+        case = next(case for case in device.cases if case.id == launch.entry.case)
         assert case.status == "ok"
-        assert case.latency_ns is not None
-        assert case.latency_ns.launches == 9
+        assert case.latency is not None
+        assert case.latency.launches == 9
 
 
 def test_a_skipped_case_says_why_and_what_to_do(troubled: Sweep) -> None:
@@ -118,12 +130,10 @@ def test_memory_comes_from_the_memory_pass_and_times_from_the_latency_pass(
     troubled: Sweep,
 ) -> None:
     case = summarise(troubled).devices[0].cases[0]
-    assert case.peak_bytes is not None
-    assert case.latency_ns is not None
-    assert (case.peak_bytes.launches, case.latency_ns.launches) == (3, 10)
-    assert case.peak_definition == "max(vm_hwm, rss + swap)"
-    assert case.model_bytes is not None
-    assert case.model_bytes.median == 20e6
+    assert case.latency is not None
+    assert (case.estimates["peak_bytes"].launches, case.latency.launches) == (3, 10)
+    assert metrics.PEAK_DEFINITION == "max(vm_hwm, rss + swap)"
+    assert case.estimates["model_bytes"].median == 20e6
 
 
 def test_speedups_are_over_the_first_recipe_with_all_else_equal(troubled: Sweep) -> None:
@@ -131,10 +141,13 @@ def test_speedups_are_over_the_first_recipe_with_all_else_equal(troubled: Sweep)
         assert case.baseline_recipe == "fp32"
         if case.case.variant.recipe == "fp32":
             assert case.baseline == case.id
-            assert case.speedup is None
-        elif case.case.variant.recipe == "fp32-frozen" and case.speedup is not None:
+            assert not case.comparisons
+        elif case.case.variant.recipe == "fp32-frozen" and case.latency is not None:
             assert case.baseline == case.id.replace("fp32-frozen", "fp32")
-            assert case.speedup.median == pytest.approx(1.3, rel=0.03)
+            faster = case.comparisons["latency_p50_ms"]
+            assert faster.ratio is not None
+            assert 1 / faster.ratio.median == pytest.approx(1.3, rel=0.03)
+            assert faster.outcome == "better"
 
 
 def test_a_case_whose_only_launches_are_lost_has_their_status(tmp_path: Path) -> None:
@@ -144,7 +157,7 @@ def test_a_case_whose_only_launches_are_lost_has_their_status(tmp_path: Path) ->
     case = summarise(read_sweep(folder)).devices[0].cases[1]
     assert case.status == "interrupted"
     assert "sha256" in case.reason
-    assert case.latency_ns is None
+    assert case.latency is None
 
 
 @pytest.mark.parametrize(
@@ -158,8 +171,8 @@ def test_a_result_that_is_not_what_the_ledger_saw_does_not_count(
     folder = write_sweep(tmp_path / "sweep", QUIET)
     damage(min((folder / "launches").rglob("*fp32*.jsonl")))  # type: ignore[operator]
     case = summarise(read_sweep(folder)).devices[0].cases[0]
-    assert case.latency_ns is not None
-    assert case.latency_ns.launches == 9
+    assert case.latency is not None
+    assert case.latency.launches == 9
     assert "lost_launches" in case.flags
 
 
@@ -188,8 +201,8 @@ def test_a_retry_is_counted_once_and_both_attempts_are_kept(tmp_path: Path) -> N
     case = next(case for case in device.cases if case.id == first.case)
     assert device.unfinished == 0
     assert len(case.bad_launches()) == 1
-    assert case.latency_ns is not None
-    assert case.latency_ns.launches == 10
+    assert case.latency is not None
+    assert case.latency.launches == 10
 
 
 DOUBTS = {
@@ -227,7 +240,7 @@ def test_a_doubt_is_found_in_data_that_have_it_and_comes_with_advice(
     assert key in findings
     assert findings[key].advice
     if findings[key].cases:
-        assert key in FLAG_WORDS
+        assert key in doubts.LABELS
         assert findings[key].details
 
 
@@ -243,15 +256,16 @@ def test_only_valid_launches_count_and_the_others_stay_with_their_reasons(tmp_pa
     valid = {(e.case, e.index) for e in sweep.entries if e.validity and e.validity.level == "valid"}
     for case in summarise(sweep).devices[0].cases:
         timed = [one for one in case.launches if one.measured_pass == "latency"]
-        counting = [one for one in timed if (one.case, one.index) in valid]
-        medians = [one.numbers.median_ns for one in counting if one.numbers is not None]
-        assert case.latency_ns is not None
-        assert case.latency_ns.launches == len(counting) == 8
-        assert case.latency_ns.median == np.median(np.array(medians, dtype=float))
-        assert set(case.latency_by_round()) == {one.round for one in counting}
+        counting = [one for one in timed if (one.entry.case, one.index) in valid]
+        medians = [one.values["latency_p50_ms"] for one in counting]
+        assert case.latency is not None
+        assert case.latency.launches == len(counting) == 8
+        assert case.latency.median == np.median(np.array(medians, dtype=float))
+        latency = metrics.find("latency_p50_ms")
+        assert set(by_round(latency, case.launches)) == {one.round for one in counting}
         doubtful = case.doubtful_launches()
         assert len(doubtful) + case.valid_launches == len(case.launches)
-        assert all(one.numbers and one.validity.reasons for one in doubtful)
+        assert all(one.measured and one.validity.reasons for one in doubtful)
 
 
 def test_a_case_without_a_valid_launch_is_a_row_with_the_commonest_reason(tmp_path: Path) -> None:
@@ -261,7 +275,7 @@ def test_a_case_without_a_valid_launch_is_a_row_with_the_commonest_reason(tmp_pa
         told = {reason.text for one in case.launches for reason in one.validity.reasons}
         assert case.reason in told
         assert case.advice
-        assert case.latency_ns is None
+        assert case.latency is None
 
 
 UNTIMED = replace(
@@ -281,11 +295,11 @@ def test_memory_and_energy_stand_where_no_latency_launch_counts(tmp_path: Path) 
         }
         assert case.advice
         assert case.valid_launches == 6
-        assert case.latency_ns is None
-        assert case.speedup is None
-        assert case.peak_bytes is not None
+        assert case.latency is None
+        assert "latency_p50_ms" not in case.comparisons
+        assert "peak_bytes" in case.estimates
         assert case.energy is not None
-        assert (case.energy_ratio is None) == (case.baseline == case.id)
+        assert ("energy_joules" in case.comparisons) == (case.baseline != case.id)
     verdict = judge(summary.devices[0], "digits")
     assert verdict.headline == "no latency launch counts"
     assert verdict.rest == summary.devices[0].cases[0].reason
@@ -303,7 +317,7 @@ def test_a_case_whose_latency_launches_alone_are_lost_has_the_numbers_of_the_oth
     for case in device.cases:
         assert case.status == "no valid latency"
         assert "sha256" in case.reason
-        assert case.peak_bytes is not None
+        assert "peak_bytes" in case.estimates
     assert judge(device, "digits").headline == "no latency launch counts"
 
 
@@ -328,8 +342,8 @@ def test_a_valid_retry_counts_beside_the_attempt_that_does_not(tmp_path: Path) -
     texts = [entry.model_dump_json(exclude_defaults=True) + "\n" for entry in lines + retries]
     (folder / "ledger.jsonl").write_text("".join(texts))
     for case in summarise(read_sweep(folder)).devices[0].cases:
-        assert case.latency_ns is not None
-        assert case.latency_ns.launches == 10
+        assert case.latency is not None
+        assert case.latency.launches == 10
         assert len(case.launches) - case.valid_launches == len(case.doubtful_launches()) > 0
 
 
@@ -340,27 +354,29 @@ def test_energies_are_net_of_idle_and_their_intervals_hold_the_truth(tmp_path: P
             joules = case.energy.joules
             assert joules.median == pytest.approx(true_joules(ENERGY, case.case, place), rel=0.03)
             assert joules.launches == 3
-            assert case.energy.net_watts.median == pytest.approx(NET_WATTS, rel=0.02)
-            assert case.energy.block_watts.median == pytest.approx(NET_WATTS + IDLE_WATTS, rel=0.02)
+            assert case.estimates["energy_joules"] == joules
+            watts = {name: case.estimates[name].median for name in ("net_watts", "block_watts")}
+            assert watts["net_watts"] == pytest.approx(NET_WATTS, rel=0.02)
+            assert watts["block_watts"] == pytest.approx(NET_WATTS + IDLE_WATTS, rel=0.02)
             assert case.energy.source.kind == ("rapl" if place == 0 else "gauge")
             if case.baseline == case.id:
-                assert case.energy_ratio is None
+                assert not case.comparisons
             else:
-                assert case.energy_ratio is not None
-                assert case.energy_ratio.ratio is not None
-                assert case.energy_ratio.ratio.median == pytest.approx(1 / 2.1, rel=0.05)
+                ratio = case.comparisons["energy_joules"].ratio
+                assert ratio is not None
+                assert ratio.median == pytest.approx(1 / 2.1, rel=0.05)
 
 
 def test_many_launches_do_not_make_the_scale_of_a_gauge_any_surer(tmp_path: Path) -> None:
     launches = summed(tmp_path, ENERGY).devices[1].cases[0].launches
     measured = [one for one in launches if one.measured_pass == "energy"]
-    alike = combine([measured[0]] * 100)
-    assert alike is not None
-    assert measured[0].numbers is not None
-    alone = measured[0].numbers.energy
+    alike = estimate_all([measured[0]] * 100)["energy_joules"]
+    assert measured[0].measured is not None
+    alone = measured[0].measured.energy
     assert isinstance(alone, Energy)
-    assert alike.joules.low == pytest.approx(alone.low_joules)
-    assert alike.joules.high == pytest.approx(alone.high_joules)
+    assert alike.launches == 100
+    assert alike.low == pytest.approx(alone.low_joules)
+    assert alike.high == pytest.approx(alone.high_joules)
 
 
 def test_the_scale_of_a_gauge_cancels_where_two_cases_share_it(tmp_path: Path) -> None:
@@ -383,7 +399,9 @@ def test_the_scale_of_a_gauge_cancels_where_two_cases_share_it(tmp_path: Path) -
                 ),
             )
         )
-    ratio = compare_energies(unsure[0], unsure[1]).ratio
+    compared = compare_energies(metrics.find("energy_joules"), unsure[0], unsure[1])
+    assert compared is not None
+    ratio = compared.ratio
     assert ratio is not None
     assert ratio.low is not None
     assert ratio.high is not None
@@ -404,9 +422,10 @@ def test_energies_that_differ_in_kind_are_not_compared(
     shape = replace(ENERGY, gauge_trouble=trouble, rounds=1)
     sweep = read_sweep(write_sweep(tmp_path / "sweep", shape))
     cases = summarise(sweep).devices[1].cases
-    ratio = next(case.energy_ratio for case in cases if case.energy_ratio is not None)
-    assert ratio.ratio is None
-    assert words in ratio.withheld
+    compared = [case.comparisons["energy_joules"] for case in cases if case.comparisons]
+    assert compared
+    assert compared[0].ratio is None
+    assert words in compared[0].withheld
 
 
 @pytest.mark.parametrize("trouble", ["nothing", "constant"])
@@ -421,7 +440,7 @@ def test_a_gauge_that_cannot_be_believed_gives_no_energy_but_a_reason(
 
 def test_energy_that_was_refused_is_told_once_and_with_the_way_out(tmp_path: Path) -> None:
     summary = summed(tmp_path, replace(ENERGY, energy_is_refused=True, device_names=("desk",)))
-    told = [finding for finding in summary.findings if "refused" in finding.title]
+    told = [finding for finding in summary.findings if "refused" in finding.text]
     assert [finding.key for finding in told] == ["energy_refused"]
     assert "phonebench calibrate" in told[0].advice
     assert "lost_launches" not in {finding.key for finding in summary.findings}
@@ -430,12 +449,13 @@ def test_energy_that_was_refused_is_told_once_and_with_the_way_out(tmp_path: Pat
 def test_a_leak_is_stated_an_inference_and_a_steady_memory_is_not(tmp_path: Path) -> None:
     leaking = replace(QUIET, leak_bytes_per_inference=1024.0)
     case = summed(tmp_path / "leaking", leaking).devices[0].cases[0]
-    assert case.growth is not None
-    assert case.growth.grows
-    assert case.growth.bytes_per_inference == pytest.approx(1024, rel=0.05)
-    assert re.fullmatch(r"1\.0\d KB an inference \[[\d., ]+\]", growth_words(case.growth))
+    growth = case.estimates["growth_bytes_per_inference"]
+    assert case.grows
+    assert growth.median == pytest.approx(1024, rel=0.05)
+    words = estimate_words(growth, "bytes/inference")
+    assert re.fullmatch(r"1\.0\d KB an inference \[[\d., ]+\]", words)
     steady = summed(tmp_path / "steady", QUIET).devices[0].cases[0]
-    assert steady.growth is None or not steady.growth.grows
+    assert not steady.grows
 
 
 def test_there_is_advice_on_everything_that_can_speak_against_a_launch() -> None:
@@ -463,7 +483,7 @@ def test_a_source_of_power_is_named_with_what_is_known_of_it() -> None:
 def test_energies_of_a_model_share_a_unit_that_suits_the_largest(
     joules: list[float], unit: str
 ) -> None:
-    assert joule_unit(joules)[0] == unit
+    assert scale_of("J", joules).name == unit
 
 
 def test_a_torn_ledger_is_the_first_thing_said(tmp_path: Path) -> None:
@@ -516,19 +536,36 @@ def test_a_shown_number_is_within_half_a_percent_of_the_real_one(value: float) -
 
 
 def test_words_for_speedups_say_which_way_and_how_sure() -> None:
-    assert speedup_words(Estimate(1.834, 1.79, 1.88, "interval", 10)) == (
+    assert speed_words(Estimate(1 / 1.834, 1 / 1.88, 1 / 1.79, "interval", 10)) == (
         "1.83× faster",
         "[1.79, 1.88]",
     )
-    assert speedup_words(Estimate(0.5, 0.4, 0.8, "interval", 10)) == (
+    assert speed_words(Estimate(2.0, 1.25, 2.5, "interval", 10)) == (
         "2.00× slower",
         "[1.25, 2.50]",
     )
-    assert speedup_words(Estimate(1.01, 0.99, 1.03, "interval", 10))[0] == "no difference shown"
-    assert speedup_words(Estimate(2.0, 1.9, 2.1, "range", 3)) == (
+    assert speed_words(Estimate(0.99, 0.97, 1.01, "interval", 10))[0] == "no difference shown"
+    assert speed_words(Estimate(1 / 2.0, 1 / 2.1, 1 / 1.9, "range", 3)) == (
         "2.00× faster",
         "range 1.90–2.10",
     )
+
+
+def test_words_for_other_ratios_say_the_ratio() -> None:
+    assert ratio_words(Estimate(0.483, 0.46, 0.51, "interval", 10)) == ("0.483×", "[0.460, 0.510]")
+    assert ratio_words(Estimate(0.99, 0.97, 1.01, "interval", 10))[0] == "no difference shown"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (12.34, "ms", "12.3 ms"), (60_000_000, "bytes", "60.0 MB"), (2_800_000, "kHz", "2.80 GHz"),
+        (1024, "bytes/inference", "1.02 KB an inference"), (0.99, "1", "0.990"),
+        (48, "bytes/inference", "48.0 B an inference"), (0.0021, "J", "2.10 mJ"),
+    ],
+)  # fmt: skip
+def test_a_number_is_written_in_a_unit_that_suits_it(value: float, unit: Unit, words: str) -> None:
+    assert quantity(value, scale_of(unit, [value])) == words
 
 
 def test_small_words() -> None:
