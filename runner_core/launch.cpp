@@ -75,6 +75,10 @@ Json header_record(const Engine& engine, const Job* job, const ProcessStart& sta
           {"job", job ? job->as_asked : Json(nullptr)}};
 }
 
+Json or_null(const std::optional<int64_t>& number) {
+  return number ? Json(*number) : Json(nullptr);
+}
+
 Json mark_record(const char* name, bool with_pss) {
   const int64_t start = now_ns();
   const Memory memory = read_memory(with_pss);
@@ -83,9 +87,11 @@ Json mark_record(const char* name, bool with_pss) {
                  {"time_ns", start},
                  {"cost_ns", 0},
                  {"rss_bytes", memory.rss_bytes},
+                 {"rss_anon_bytes", or_null(memory.rss_anon_bytes)},
+                 {"rss_file_bytes", or_null(memory.rss_file_bytes)},
                  {"vm_hwm_bytes", memory.vm_hwm_bytes},
                  {"swap_bytes", memory.swap_bytes},
-                 {"pss_bytes", memory.pss_bytes ? Json(*memory.pss_bytes) : Json(nullptr)},
+                 {"pss_bytes", or_null(memory.pss_bytes)},
                  {"os_threads", memory.os_threads}};
   record["cost_ns"] = now_ns() - start;
   return record;

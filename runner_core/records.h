@@ -12,7 +12,7 @@
 
 namespace phonebench {
 
-constexpr int kRecordVersion = 2;
+constexpr int kRecordVersion = 3;
 
 // Appends records to RESULT.partial; `finish` makes it RESULT. A writer that goes without having
 // finished takes the file along: the disk is full. All throw StorageError.

@@ -44,7 +44,14 @@ _CALLS: dict[Phase, str] = {
     "steady": "inference",
     "warm_load": "warm load",
 }
-_MEMORY_AT_MARKS = ("rss_bytes", "vm_hwm_bytes", "swap_bytes", "pss_bytes")
+_MEMORY_AT_MARKS = (
+    "rss_bytes",
+    "rss_anon_bytes",
+    "rss_file_bytes",
+    "vm_hwm_bytes",
+    "swap_bytes",
+    "pss_bytes",
+)
 # Kernels count these in ticks of 10 ms: over less than ten of them a rate is mostly rounding.
 _SHORTEST_RATE_NS = 100_000_000
 _SEQUENCE = 1  # all packets are of one writer

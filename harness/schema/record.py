@@ -9,6 +9,7 @@ History of the format
     1   the first.
     2   `trace` records are written, `sampling` says what they cost; jobs have probes, and there is an
         energy pass.
+    3   marks tell the anonymous and the file-backed part of RSS.
 
 Times are CLOCK_MONOTONIC nanoseconds of the device, one clock for samples, marks and traces.
 Not here: what the host saw around a launch (`sweep.py`) and what is derived from samples.
@@ -31,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.errors import BadRecord
 from harness.schema.job import Dtype, Job
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 
 Phase = Literal["cold_load", "warm_load", "first_inference", "warmup", "steady"]
 
@@ -97,7 +98,8 @@ class Mark(_Record):
     """A moment between phases, with the memory of the process at that moment.
 
     `rss_bytes` (VmRSS), `vm_hwm_bytes` (VmHWM) and `swap_bytes` (VmSwap) are read from
-    /proc/self/status; `pss_bytes` from /proc/self/smaps_rollup, in the memory pass only, because it
+    /proc/self/status, and so are `rss_anon_bytes` and `rss_file_bytes`, the parts of RSS that are
+    anonymous and of files (shared memory is the rest); `pss_bytes` from /proc/self/smaps_rollup, in the memory pass only, because it
     costs milliseconds. `cost_ns` is what taking the mark cost.
     """
 
@@ -106,6 +108,8 @@ class Mark(_Record):
     time_ns: int
     cost_ns: int
     rss_bytes: int
+    rss_anon_bytes: int | None
+    rss_file_bytes: int | None
     vm_hwm_bytes: int
     swap_bytes: int
     pss_bytes: int | None

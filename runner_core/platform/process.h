@@ -23,9 +23,12 @@ Counters read_counters();
 // Processor time of the calling thread, and of commands that it started and that have ended.
 int64_t spent_cpu_ns();
 
-// The memory of this process. `pss_bytes` costs milliseconds: only where it is asked for.
+// The memory of this process. What of the resident pages is anonymous and what of files not every
+// kernel tells. `pss_bytes` costs milliseconds: only where it is asked for.
 struct Memory {
   int64_t rss_bytes;
+  std::optional<int64_t> rss_anon_bytes;
+  std::optional<int64_t> rss_file_bytes;
   int64_t vm_hwm_bytes;
   int64_t swap_bytes;
   std::optional<int64_t> pss_bytes;

@@ -1,6 +1,6 @@
 // Writes the golden files of the record format with the runner's own writer, and says what it makes
-// of a job file. tests/schema/test_record.py compares them with tests/golden/, which the Python reader
-// is checked against.
+// of a job file. tests/schema/test_record.py compares them with tests/golden/, which the Python
+// reader is checked against.
 //
 //   golden_records JOB.json FOLDER     writes FOLDER/{ok,failed,refused,signal}.jsonl
 #include <cstdio>
@@ -39,9 +39,17 @@ Json header(const phonebench::Job* job) {
 }
 
 Json mark(const char* name, int64_t time_ns, const Json& pss) {
-  return {{"type", "mark"},   {"name", name},           {"time_ns", time_ns},
-          {"cost_ns", 25000}, {"rss_bytes", 100 << 20}, {"vm_hwm_bytes", 120 << 20},
-          {"swap_bytes", 0},  {"pss_bytes", pss},       {"os_threads", 1}};
+  return {{"type", "mark"},
+          {"name", name},
+          {"time_ns", time_ns},
+          {"cost_ns", 25000},
+          {"rss_bytes", 100 << 20},
+          {"rss_anon_bytes", 60 << 20},
+          {"rss_file_bytes", nullptr},
+          {"vm_hwm_bytes", 120 << 20},
+          {"swap_bytes", 0},
+          {"pss_bytes", pss},
+          {"os_threads", 1}};
 }
 
 Json actual() {

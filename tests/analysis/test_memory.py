@@ -98,7 +98,8 @@ def read_golden() -> LaunchRecord:
 def mark(name: str, time_ns: int, resident: float) -> Mark:
     return Mark(
         type="mark", name=name, time_ns=time_ns, cost_ns=1, rss_bytes=int(resident),
-        vm_hwm_bytes=int(resident), swap_bytes=0, pss_bytes=None, os_threads=1,
+        rss_anon_bytes=None, rss_file_bytes=None, vm_hwm_bytes=int(resident), swap_bytes=0,
+        pss_bytes=None, os_threads=1,
     )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ def make_mark(name: str, time_ns: int) -> Mark:
         time_ns=time_ns,
         cost_ns=1,
         rss_bytes=1,
+        rss_anon_bytes=1,
+        rss_file_bytes=0,
         vm_hwm_bytes=1,
         swap_bytes=0,
         pss_bytes=None,

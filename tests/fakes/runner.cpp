@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   const std::string cores = pin_cores(job);
   const uint32_t number = crc32(launch) % 1000000 + 1;
   std::ostringstream body;
-  body << R"({"type":"header","record_version":2,"launch":")" << launch
+  body << R"({"type":"header","record_version":3,"launch":")" << launch
        << R"(","engine":{"name":"lite","version":"0"},"runner":{"version":"0","compiler":"none"},)"
        << R"("device":{"machine":"none","kernel":"none","cpus_online":1,"page_bytes":4096,)"
        << R"("memory_total_bytes":1,"cpuset":null},"clock":{"name":"CLOCK_MONOTONIC",)"

@@ -724,6 +724,8 @@ def _mark(name: str, time_ns: int, resident_bytes: int, with_pss: bool) -> Mark:
         time_ns=time_ns,
         cost_ns=40_000,
         rss_bytes=resident_bytes - 500_000,
+        rss_anon_bytes=resident_bytes - 7_500_000,
+        rss_file_bytes=7_000_000,
         vm_hwm_bytes=resident_bytes,
         swap_bytes=0,
         pss_bytes=resident_bytes - 2_000_000 if with_pss else None,

@@ -73,7 +73,7 @@ def test_running_a_finished_sweep_again_changes_nothing(scene: Scene) -> None:
             "BadRecord",
         ),
         (
-            lambda job: good_record(job).replace(b'"record_version":2', b'"record_version":1'),
+            lambda job: good_record(job).replace(b'"record_version":3', b'"record_version":1'),
             "BadRecord",
         ),
     ],

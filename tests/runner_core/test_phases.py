@@ -68,6 +68,9 @@ def test_a_memory_pass_reads_pss_and_loads_only_once(bench: Bench) -> None:
         assert mark.pss_bytes is not None
         assert 0 < mark.pss_bytes <= mark.vm_hwm_bytes
         assert 0 < mark.rss_bytes <= mark.vm_hwm_bytes
+        assert mark.rss_anon_bytes
+        assert mark.rss_file_bytes
+        assert mark.rss_anon_bytes + mark.rss_file_bytes <= mark.rss_bytes
 
 
 def test_room_for_many_samples_does_not_count_as_memory_of_the_model(bench: Bench) -> None:

@@ -155,7 +155,7 @@ def test_wrong_usage_has_an_exit_code_of_its_own_and_the_version_is_one_json_lin
     assert wrong.stderr.startswith("usage: ")
     version = subprocess.run([bench.pack.runner, "--version"], capture_output=True, check=True)
     facts = json.loads(version.stdout)
-    assert (facts["record_version"], facts["job_version"]) == (2, 2)
+    assert (facts["record_version"], facts["job_version"]) == (3, 2)
     assert facts["engine"]["name"] == bench.pack.engine
     assert bench.pack.engine_version.startswith(facts["engine"]["version"])
 

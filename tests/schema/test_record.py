@@ -159,8 +159,8 @@ def test_random_bytes_are_never_a_result(content: bytes) -> None:
 
 
 def test_a_result_of_another_version_is_refused_and_says_which() -> None:
-    content = WHOLE["ok"].replace(b'"record_version":2', b'"record_version":7', 1)
-    with pytest.raises(BadRecord, match="record version 7; this phonebench reads version 2"):
+    content = WHOLE["ok"].replace(b'"record_version":3', b'"record_version":7', 1)
+    with pytest.raises(BadRecord, match="record version 7; this phonebench reads version 3"):
         parse_record(with_end(body_of(content)), "newer.jsonl")
 
 

@@ -54,6 +54,12 @@ int64_t own_pss(const std::string& rollup) {
   return shared_out == 0 ? pss : pss - shared_out + number_after(rollup, "\nAnonymous:");
 }
 
+// In bytes; kernels before 4.5 have no such line.
+std::optional<int64_t> kib_after(const std::string& text, const char* label) {
+  if (text.find(label) == std::string::npos) return std::nullopt;
+  return number_after(text, label) * 1024;
+}
+
 // Returns whether that can be had.
 bool pin(const std::vector<int>& cores) {
   cpu_set_t set;
@@ -90,7 +96,10 @@ int64_t spent_cpu_ns() {
 Memory read_memory(bool with_pss) {
   const std::string status = read_text("/proc/self/status");
   const std::string rollup = with_pss ? read_text("/proc/self/smaps_rollup") : "";
-  return {number_after(status, "VmRSS:") * 1024, number_after(status, "VmHWM:") * 1024,
+  return {number_after(status, "VmRSS:") * 1024,
+          kib_after(status, "RssAnon:"),
+          kib_after(status, "RssFile:"),
+          number_after(status, "VmHWM:") * 1024,
           number_after(status, "VmSwap:") * 1024,
           rollup.empty() ? std::nullopt : std::optional<int64_t>(own_pss(rollup) * 1024),
           number_after(status, "Threads:")};
