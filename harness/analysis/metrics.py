@@ -354,6 +354,17 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
     ),
     Metric(
+        "rss_anon_bytes", "bytes", "memory", _at_end("rss_anon_bytes"), "RSS, anonymous",
+        "What of RSS is no file's (RssAnon): heaps, stacks, weights that were read into memory.",
+        better="lower", absent="the kernel does not tell",
+    ),
+    Metric(
+        "rss_file_bytes", "bytes", "memory", _at_end("rss_file_bytes"), "RSS, of files",
+        "What of RSS is mapped from files (RssFile): libraries, and a model that is mapped. The "
+        "kernel can drop these pages and read them again.",
+        better="lower", absent="the kernel does not tell",
+    ),
+    Metric(
         "pss_bytes", "bytes", "memory", _at_end("pss_bytes"), "PSS",
         "As RSS, with shared pages divided among their users (smaps_rollup).",
         better="lower",

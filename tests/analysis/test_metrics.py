@@ -204,6 +204,18 @@ def test_tail_latencies_take_no_column_where_no_launch_is_long_enough(folder: Pa
     assert '<button type="button">p95</button>' not in page
 
 
+def test_the_parts_of_rss_stand_beside_it(folder: Path) -> None:
+    summary = summarise(read_sweep(folder))
+    page = render_html(summary)
+    assert '<button type="button">RSS, anonymous</button>' in page
+    assert '<button type="button">RSS, of files</button>' in page
+    for case in summary.devices[0].cases:
+        rss, anonymous, of_files = (
+            case.estimates[f"{name}_bytes"].median for name in ("rss", "rss_anon", "rss_file")
+        )
+        assert rss == anonymous + of_files > 0
+
+
 def test_numbers_of_one_pass_are_not_taken_from_launches_of_another(folder: Path) -> None:
     for launch in summarise(read_sweep(folder)).devices[0].launches:
         foreign = [
