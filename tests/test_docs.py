@@ -12,6 +12,7 @@ import typer
 
 from harness.cli import app
 from tests.places import REPOSITORY
+from tools.generated_docs import fill
 
 PAGES = [
     *sorted(REPOSITORY.glob("*.md")),
@@ -83,3 +84,10 @@ def test_every_make_target_in_the_docs_is_in_the_makefile(page: Path) -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in re.findall(r"(?:^ {4}|`)make ([a-z0-9-]+)", page.read_text(), flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["how-numbers-are-made.md", "data-frames.md"])
+def test_every_number_and_column_is_in_the_docs_as_it_is_in_the_code(name: str) -> None:
+    page = (REPOSITORY / "docs" / name).read_text()
+    assert "<!-- generated:" in page
+    assert page == fill(page), "run make docs"

@@ -1,4 +1,4 @@
-"""The parts of the docs that the code itself tells: rooms, who knows whom, recipes, what is asked and judged.
+"""The parts of the docs that the code itself tells: rooms, recipes, numbers, columns, questions, rules.
 
     python -m tools.generated_docs           write them anew
     python -m tools.generated_docs --check   exit code 1 if a page is not as the code is
@@ -12,11 +12,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import grimp
 
+from harness.analysis.columns import case_columns, launch_columns
+from harness.analysis.frames import SAMPLE_COLUMNS, TRACE_COLUMNS
+from harness.analysis.metrics import METRICS
 from harness.analysis.validity import RULES
 from harness.doctor.checks import COMMON, Check
 from harness.doctor.checks_android import ANDROID
@@ -97,6 +100,20 @@ def rules() -> str:
     return "\n".join(lines) + "\n"
 
 
+def numbers() -> str:
+    """List every number that is measured of a launch."""
+    lines = [
+        "| name | in a report | pass | better | what it is |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{metric.name}` | {metric.label} | {metric.measured_pass or 'every'} | {metric.better} "
+        f"| {metric.definition} |"
+        for metric in METRICS
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def recipes() -> str:
     """List the steps of recipes."""
     lines = ["| recipe | what it does | what it needs | least SQNR |", "| --- | --- | --- | --- |"]
@@ -106,12 +123,43 @@ def recipes() -> str:
     return "\n".join(lines) + "\n"
 
 
+_ENDS = ("_low", "_high", "_basis", "_launches")
+
+
+def _columns(columns: Iterable[tuple[str, str, str]]) -> str:
+    """List columns; those that only tell the ends of another are named in the text above."""
+    known = list(columns)
+    names = {name for name, _, _ in known}
+    lines = ["| column | type | what it holds |", "| --- | --- | --- |"]
+    lines += [
+        f"| `{name}` | {kind} | {meaning} |"
+        for name, kind, meaning in known
+        if not any(name.endswith(end) and name.removesuffix(end) in names for end in _ENDS)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def columns_of_launches() -> str:
+    """List the columns of the data frame of launches."""
+    return _columns((column.name, column.kind, column.meaning) for column in launch_columns())
+
+
+def columns_of_cases() -> str:
+    """List the columns of the data frame of cases."""
+    return _columns((column.name, column.kind, column.meaning) for column in case_columns())
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "house": house,
     "rooms": rooms,
     "checks": checks,
     "rules": rules,
     "recipes": recipes,
+    "numbers": numbers,
+    "launches": columns_of_launches,
+    "cases": columns_of_cases,
+    "samples": lambda: _columns(SAMPLE_COLUMNS),
+    "traces": lambda: _columns(TRACE_COLUMNS),
 }
 
 

@@ -90,10 +90,8 @@ def _value(metric: metrics.Metric) -> Iterator[Column]:
 
         return value
 
-    of = f"of the {metric.measured_pass} pass" if metric.measured_pass else "of every pass"
-    yield Column(
-        metric.name, "Float64", f"{metric.label}, {of}", lambda r: r.launch.values.get(metric.name)
-    )
+    meaning = f"{metric.label} ({metric.measured_pass or 'every'} pass)"
+    yield Column(metric.name, "Float64", meaning, lambda row: row.launch.values.get(metric.name))
     if metric.interval is not None:
         yield Column(f"{metric.name}_low", "Float64", "the launch's own 95% interval", end(0))
         yield Column(f"{metric.name}_high", "Float64", "its upper end", end(1))
@@ -128,7 +126,7 @@ def _parts(
 
 
 def _estimate(metric: metrics.Metric) -> tuple[Column, ...]:
-    label = f"{metric.label}: over the valid launches of the {metric.measured_pass} pass"
+    label = f"{metric.label} ({metric.measured_pass} pass)"
     return _parts(metric.name, label, lambda row: row.summary.estimates.get(metric.name))
 
 
@@ -144,7 +142,7 @@ def _ratio(metric: metrics.Metric) -> Iterator[Column]:
         return (found.withheld or None) if found else None
 
     name = f"{metric.name}_ratio"
-    yield from _parts(name, f"{metric.label}: over the baseline's", ratio)
+    yield from _parts(name, f"{metric.label}, over the baseline's", ratio)
     yield Column(f"{name}_withheld", "string", "why there is no ratio", withheld)
 
 
