@@ -140,7 +140,7 @@ def measure(entry: LedgerEntry, record: LaunchRecord) -> Measured:
     for metric in metrics.METRICS:
         if metric.measured_pass not in (None, entry.measured_pass):
             continue
-        value = metric.of(seen)
+        value = metric.value(seen)
         interval = metric.interval(seen) if metric.interval is not None else None
         if value is not None:
             values[metric.name] = value

@@ -1,7 +1,7 @@
 """The memory of one launch: its peak, and whether it grows with every inference.
 
 Pure functions on a record. Not here: how memory is read (the runner does), and numbers over
-several launches (`report/summary.py`).
+several launches (`summary.py`).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Metric:
 
     `of` works it out of a launch; None where the launch does not have it. Only launches of
     `measured_pass` are asked, and counted in a case's number; None: those of every pass, and cases
-    have no such number. `interval` is the launch's own 95% interval, if it has one, and `combine`
+    have no such number. Launches of fewer steady iterations than `least_samples` have none. `interval` is the launch's own 95% interval, if it has one, and `combine`
     makes the case's number out of its launches'. `better` says in which direction; "" is neither.
     `compared`: it is shown against the baseline's. `absent` says why a launch that counts may lack it.
 
@@ -109,6 +109,7 @@ class Metric:
     label: str
     definition: str
     better: Literal["lower", "higher", ""] = ""
+    least_samples: int = 0
     interval: Callable[[Recorded], Interval | None] | None = None
     combine: Combine = median_over_launches
     compared: bool = False
@@ -118,6 +119,10 @@ class Metric:
     note: str = ""
     shows_interval: bool = False
     short: str = ""
+
+    def value(self, seen: Recorded) -> float | None:
+        """Return a launch's number; None if it has none, or rests on too few samples."""
+        return self.of(seen) if len(seen.steady_ms) >= self.least_samples else None
 
 
 def find(name: str) -> Metric:
@@ -131,12 +136,8 @@ def find(name: str) -> Metric:
 # --- how numbers are worked out ------------------------------------------------------------------
 
 
-def _quantile(share: float, least: int) -> Callable[[Recorded], float | None]:
-    def of(seen: Recorded) -> float | None:
-        steady = seen.steady_ms
-        return sorted_quantile(steady, share) if len(steady) >= least else None
-
-    return of
+def _quantile(share: float) -> Callable[[Recorded], float | None]:
+    return lambda seen: sorted_quantile(seen.steady_ms, share) if len(seen.steady_ms) else None
 
 
 def _median_ms(phase: Phase) -> Callable[[Recorded], float | None]:
@@ -235,30 +236,34 @@ def _iterations(seen: Recorded) -> float:
 
 # --- the table -----------------------------------------------------------------------------------
 
+# A slow model has no more in a second or two: fewer than MLPerf's 64 are a doubt (`few_iterations`).
+P90_SAMPLES = 10
 P95_SAMPLES, P99_SAMPLES = fewest_samples(0.95), fewest_samples(0.99)
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        LATENCY, "ms", "latency", _quantile(0.5, 1), "Median latency",
+        LATENCY, "ms", "latency", _quantile(0.5), "Median latency",
         "Each launch gives the median of its steady iterations (one inference each, inputs ready, "
         "after warm-up, monotonic clock); this is the median of those over the launches that count.",
         better="lower", compared=True, place="cases", shows_interval=True, short="latency",
     ),
     Metric(
-        "latency_p90_ms", "ms", "latency", _quantile(0.9, 10), "p90",
-        "As the median latency, from each launch's 90th percentile, if it has 10 samples or more.",
-        better="lower", absent="too few iterations", place="cases", shows_interval=True,
+        "latency_p90_ms", "ms", "latency", _quantile(0.9), "p90",
+        f"As the median latency, from each launch's 90th percentile, if it has {P90_SAMPLES} samples or "
+        "more; below 64 it is a hint.",
+        better="lower", least_samples=P90_SAMPLES, absent="too few iterations", place="cases",
+        shows_interval=True,
     ),
     Metric(
-        "latency_p95_ms", "ms", "latency", _quantile(0.95, P95_SAMPLES), "p95",
+        "latency_p95_ms", "ms", "latency", _quantile(0.95), "p95",
         f"As the median latency, from each launch's 95th percentile, if it has {P95_SAMPLES} samples "
         "or more (MLPerf's early stopping: fewer cannot tell it with 99% confidence).",
-        better="lower", absent="too few iterations",
+        better="lower", least_samples=P95_SAMPLES, absent="too few iterations",
     ),
     Metric(
-        "latency_p99_ms", "ms", "latency", _quantile(0.99, P99_SAMPLES), "p99",
+        "latency_p99_ms", "ms", "latency", _quantile(0.99), "p99",
         f"As the p95, from each launch's 99th percentile, if it has {P99_SAMPLES} samples or more.",
-        better="lower", absent="too few iterations",
+        better="lower", least_samples=P99_SAMPLES, absent="too few iterations",
     ),
     Metric(
         "first_inference_ms", "ms", "latency", _median_ms("first_inference"), "First inference",

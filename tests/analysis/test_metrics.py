@@ -176,7 +176,7 @@ def test_a_quantile_of_too_few_iterations_is_absent(
             counters=None,
         )  # fmt: skip
         timed = replace(record, samples={"steady": samples})
-        found = metric.of(Recorded(entry, timed))
+        found = metric.value(Recorded(entry, timed))
         if count:
             assert found is None or found == pytest.approx(np.quantile(durations, share) / 1e6)
         return found
