@@ -206,18 +206,20 @@ def _number(metric: Metric, cases: Sequence[CaseSummary]) -> Callable[[CaseSumma
         estimate = case.estimates.get(metric.name)
         if estimate is None:
             return _missing(metric, case)
-        notes = [_interval(estimate, scale)] if metric.shows_interval else []
+        notes = [_interval(metric, estimate, scale)] if metric.shows_interval else []
         notes += [note for other in below for note in _below(other, case)]
         if metric.compared and metric.name != metrics.LATENCY:
-            notes += _ratio(case.comparisons.get(metric.name))
+            notes += _ratio(metric, case.comparisons.get(metric.name))
         title = shares_words(case.energy) if metric.name == metrics.ENERGY and case.energy else ""
         return Cell(quantity(estimate.median, scale), estimate.median, tuple(notes), title)
 
     return cell
 
 
-def _interval(estimate: Estimate, scale: UnitScale) -> Note:
-    return Note(f"{bounds(estimate, scale)} n = {estimate.launches}".strip())
+def _interval(metric: Metric, estimate: Estimate, scale: UnitScale) -> Note:
+    """Say what is known of a number: of how many launches, where it is one that decides."""
+    launches = f" n = {estimate.launches}" if metric.compared else ""
+    return Note(f"{bounds(estimate, scale)}{launches}".strip())
 
 
 def _below(metric: Metric, case: CaseSummary) -> Iterable[Note]:
@@ -231,12 +233,14 @@ def _below(metric: Metric, case: CaseSummary) -> Iterable[Note]:
     yield Note(f"{metric.note} {quantity(estimate.median, scale)}{interval}", css)
 
 
-def _ratio(comparison: Comparison | None) -> list[Note]:
+def _ratio(metric: Metric, comparison: Comparison | None) -> list[Note]:
     if comparison is None:
         return []
     if comparison.ratio is None:
         return [Note(comparison.withheld, "wrap")]
-    return [Note(" ".join(ratio_words(comparison.ratio)), f"{_colour(comparison)} wrap".strip())]
+    how, interval = ratio_words(comparison.ratio)
+    words = f"{how} {interval}" if metric.shows_interval else how
+    return [Note(words, f"{_colour(comparison)} wrap".strip())]
 
 
 def _colour(comparison: Comparison) -> str:
