@@ -11,13 +11,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.places import REPOSITORY
 from tools.install import BUILD_TOOLS, describe, explain_failure, plan_steps, run_pip
 from tools.lock import CUDA, find_packages
 
-ROOT = Path(__file__).parent.parent
-MAKEFILE = (ROOT / "Makefile").read_text()
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LINES = (ROOT / "constraints.txt").read_text().splitlines()
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+LINES = (REPOSITORY / "constraints.txt").read_text().splitlines()
 PINNED = dict(line.split("==") for line in LINES if not line.startswith("#"))
 
 
@@ -154,7 +154,7 @@ def test_a_run_installs_nothing_that_only_tests_or_phones_need(target: str) -> N
 
 
 def test_every_group_of_system_packages_that_make_asks_for_exists() -> None:
-    script = (ROOT / "tools" / "system-packages.sh").read_text()
+    script = (REPOSITORY / "tools" / "system-packages.sh").read_text()
     table = script.split('"')[1]
     groups = {line.split()[0] for line in table.strip().splitlines()}
     asked = re.findall(r"system-packages\.sh((?: [a-z]+)+)", MAKEFILE)
@@ -174,14 +174,14 @@ def _recipe(target: str) -> str:
 
 
 def test_the_workflow_makes_targets_that_exist() -> None:
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    workflow = (REPOSITORY / ".github" / "workflows" / "ci.yml").read_text()
     made = re.findall(r"run: make (\S+)", workflow)
     assert {"check", "test"} <= set(made) <= PHONY
 
 
 @pytest.mark.parametrize("form", ["bug", "numbers", "phone"])
 def test_a_report_of_a_problem_asks_what_the_doctor_says(form: str) -> None:
-    text = (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text()
+    text = (REPOSITORY / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text()
     assert re.search(r"phonebench doctor (SERIAL )?--json", text)
 
 
@@ -189,6 +189,6 @@ def test_a_report_of_a_problem_asks_what_the_doctor_says(form: str) -> None:
 
 
 def test_the_package_has_the_version_of_the_file_that_says_it() -> None:
-    written = (ROOT / "runner_core" / "version.txt").read_text()
+    written = (REPOSITORY / "runner_core" / "version.txt").read_text()
     assert written == f"{version('phonebench')}\n"
     assert PROJECT["dynamic"] == ["version"]

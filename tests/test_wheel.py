@@ -19,6 +19,12 @@ from tests.places import REPOSITORY
 pytestmark = pytest.mark.slow
 
 VERSION = (REPOSITORY / "runner_core" / "version.txt").read_text().strip()
+# Folders of the repository, and where they are in the wheel.
+PLACES = {
+    "harness": "harness",
+    "runner_core": "harness/_runner_core",
+    "android_runner": "harness/_android_runner",
+}
 MODEL = """
 import torch
 
@@ -94,11 +100,7 @@ def python(site: Path, folder: Path, *arguments: str) -> str:
 def test_all_that_is_not_python_travels_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
-    for source, place in (
-        ("harness", "harness"),
-        ("runner_core", "harness/_runner_core"),
-        ("android_runner", "harness/_android_runner"),
-    ):
+    for source, place in PLACES.items():
         for path in (REPOSITORY / source).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 name = f"{place}/{path.relative_to(REPOSITORY / source)}"
