@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from harness.cli import devices, export, plans, report, run, runners
+from harness.cli import devices, export, plans, plot, report, run, runners
 from harness.cli.options import examples
 from harness.cli.output import CLOSED, INCOMPLETE, WRONG, say
 from harness.errors import DeviceNotFound, DeviceUnfit, HarnessError, PlanError, SweepError
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (devices, plans, export, run, report):
+for family in (devices, plans, export, run, report, plot):
     app.add_typer(family.app)
 app.add_typer(runners.app, name="runners")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,7 @@ def report(
 
         page = output or folder / "report.html"
         with named_output():
-            render([folder], page)
+            render([folder], page, processes=os.cpu_count() or 1)
         print(page)
         return
     from harness.report.tables import check_table, write_table

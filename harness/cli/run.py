@@ -5,6 +5,7 @@ Not here: what it does (`harness/measure/runs.py`).
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections import Counter
@@ -160,7 +161,7 @@ def _show(sweep: Sweep, report: bool, as_json: bool) -> None:
     if report:
         from harness.report import render_summary
 
-        render_summary(summary, path)
+        render_summary(summary, path, processes=os.cpu_count() or 1)
     if as_json:
         from harness.report.tables import cases_table
 

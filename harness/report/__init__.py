@@ -21,8 +21,10 @@ class ReportSummary:
     sweep: SweepSummary
 
 
-def render(folders: Sequence[Path], output: Path) -> ReportSummary:
+def render(folders: Sequence[Path], output: Path, processes: int = 1) -> ReportSummary:
     """Render a sweep folder to one HTML file; one sweep for now, any number of devices in it.
+
+    With more than one, that many `processes` may draw figures; they import the caller's main module.
 
     Raises SweepError for a folder that is no sweep, StorageError if `output` cannot be written.
     """
@@ -32,14 +34,14 @@ def render(folders: Sequence[Path], output: Path) -> ReportSummary:
         )
     from harness.analysis.summary import summarise
 
-    return render_summary(summarise(read_sweep(folders[0])), output)
+    return render_summary(summarise(read_sweep(folders[0])), output, processes)
 
 
-def render_summary(summary: SweepSummary, output: Path) -> ReportSummary:
+def render_summary(summary: SweepSummary, output: Path, processes: int = 1) -> ReportSummary:
     """Render a sweep that is summed up already. Raises StorageError."""
-    # Here, so that a command which only needs words for numbers does not wait for Jinja.
+    # Here, so that a command which only needs words for numbers does not wait for Jinja and matplotlib.
     from harness.report.html import render_html
 
-    content = render_html(summary).encode()
+    content = render_html(summary, processes).encode()
     write_whole(output, content)
     return ReportSummary(output, len(content), summary)

@@ -31,6 +31,7 @@ from harness.analysis.words import (
     significant,
     speed_words,
 )
+from harness.report.readable import shorten
 
 COLOURS = 8
 _WIDE = 11  # columns; more of them are set smaller
@@ -172,17 +173,6 @@ def more_table(
         ),
         css="sortable",
     )
-
-
-def shorten(text: str, length: int = 40) -> str:
-    """Cut a name that is too long for its place."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def recipe_colours(cases: Iterable[CaseSummary]) -> dict[str, str]:
-    """Give every recipe one colour, the same in every plot and table."""
-    recipes = dict.fromkeys(case.case.variant.recipe for case in cases)
-    return {recipe: f"c{place % COLOURS}" for place, recipe in enumerate(recipes)}
 
 
 # --- numbers -------------------------------------------------------------------------------------

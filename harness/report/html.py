@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,26 @@ from markupsafe import Markup
 
 from harness.analysis import words
 from harness.analysis.cases import SweepSummary
-from harness.report import plots
-from harness.report.cells import shorten
+from harness.report.figures.page import draw_page
 from harness.report.pages import make_page
+from harness.report.readable import readable, shorten
 
 PAGE = Path(__file__).parent / "page"
 
 
-def render_html(summary: SweepSummary) -> str:
-    """Return the whole report as HTML."""
+def render_html(summary: SweepSummary, processes: int = 1) -> str:
+    """Return the whole report as HTML; its figures are drawn in up to so many processes."""
     script = (PAGE / "report.js").read_text(encoding="utf-8")
-    page = make_page(summary)
-    environment = _environment()
-    environment.globals.update(colour=page.colour, frame=plots.FRAME)
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        style=Markup((PAGE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    page = make_page(summary, draw_page(summary, processes))
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            style=Markup((PAGE / "report.css").read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
 
 
@@ -56,17 +57,4 @@ def _environment() -> Environment:
 
 
 def _readable(value: Any) -> Any:
-    """Return text with what would hide, reorder or break it replaced by a visible mark.
-
-    That is control characters, lone surrogates, and the invisible characters that change the
-    direction of what follows (UAX #9); joiners inside emoji stay.
-    """
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    if value.isprintable():
-        return value
-    return "".join(character if _is_harmless(character) else "�" for character in value)
-
-
-def _is_harmless(character: str) -> bool:
-    return character in "\n\u200c\u200d" or unicodedata.category(character)[0] != "C"
+    return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,12 +1,12 @@
 """What a page shows, section by section, in words: templates only print it.
 
-Not here: the cells of the tables (`cells.py`), pictures (`plots.py`, `timeline.py`), and markup.
+Not here: the cells of the tables (`cells.py`), pictures (`figures/`), and markup.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import tomli_w
@@ -25,7 +25,6 @@ from harness.analysis.words import (
     scale_of,
     significant,
 )
-from harness.report import plots
 from harness.report.cells import (
     Cell,
     Note,
@@ -33,11 +32,11 @@ from harness.report.cells import (
     Table,
     cases_table,
     more_table,
-    recipe_colours,
-    shorten,
 )
 from harness.report.definitions import definitions
-from harness.report.timeline import MOST_TIMELINES, Timeline, draw_timelines
+from harness.report.figures.page import MOST_TIMELINES, Drawn, PageFigures, Timeline
+from harness.report.figures.style import colours_of
+from harness.report.readable import shorten
 from harness.report.verdict import Verdict, judge
 from harness.schema.artifact import Artifact, ExportedModel
 from harness.schema.device import DeviceInfo
@@ -65,9 +64,7 @@ class ModelPage:
     verdict: Verdict
     cases: Table
     more: Table | None
-    latencies: plots.Strips | None
-    energies: plots.Strips | None
-    planes: tuple[plots.Plane, ...]
+    figures: tuple[Drawn, ...]
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class DevicePage:
     info: DeviceInfo
     facts: str
     models: tuple[ModelPage, ...]
-    order: plots.Order | None
+    order: Drawn | None
     timelines: tuple[Timeline, ...]
     timelines_note: str
     profiles: tuple[Profile, ...]
@@ -132,16 +129,12 @@ class Page:
     colour: dict[str, str]
 
 
-def make_page(summary: SweepSummary) -> Page:
-    """Put a summed-up sweep into words. The same sweep gives the same page."""
+def make_page(summary: SweepSummary, figures: PageFigures) -> Page:
+    """Put a summed-up sweep into words, around its figures. The same sweep gives the same page."""
     file = summary.file
-    colour = recipe_colours(case for device in summary.devices for case in device.cases)
+    colour = colours_of(summary)
     launches = sum(len(device.launches) for device in summary.devices)
-    timelines, left_out = draw_timelines(summary)
-    drawn = list(timelines.values())
-    devices = tuple(
-        _device_page(device, colour, launches, drawn, left_out) for device in summary.devices
-    )
+    devices = tuple(_device_page(device, colour, figures) for device in summary.devices)
     plan = file.plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     return Page(
         title=file.plan_name,
@@ -173,31 +166,28 @@ def _host_words(host: Host) -> str:
     )
 
 
+# The figures of one model on one device, in the order of the page.
+_OF_A_MODEL = ("latency", "energy", "pareto", "energy-plane", "threads")
+
 # --- a device ------------------------------------------------------------------------------------
 
 
-def _device_page(
-    device: DeviceSummary,
-    colour: dict[str, str],
-    launches: int,
-    drawn: Sequence[Timeline],
-    left_out: int,
-) -> DevicePage:
+def _device_page(device: DeviceSummary, colour: dict[str, str], figures: PageFigures) -> DevicePage:
     info = device.info
     cores = plural(info.cores, "core")
     memory = f"{significant(info.memory_total_bytes / 1e9)} GB"
-    cases = plural(left_out, "case is", "cases are")
+    cases = plural(figures.left_out, "case is", "cases are")
     return DevicePage(
         info=info,
         facts=" · ".join((info.system, info.cpu, info.abi, cores, memory)),
         models=tuple(
-            _model_page(device, model, colour, launches)
+            _model_page(device, model, colour, figures)
             for model in dict.fromkeys(case.case.variant.model for case in device.cases)
         ),
-        order=plots.draw_order(device),
-        timelines=tuple(one for one in drawn if one.case.device == info.id),
+        order=figures.of("order", info.id),
+        timelines=tuple(figures.timelines.get(info.id, ())),
         timelines_note=f"A report shows {MOST_TIMELINES} of them at most; {cases} left out."
-        if left_out
+        if figures.left_out
         else "",
         profiles=tuple(_profiles(device)),
         lost=_lost_launches(device),
@@ -217,18 +207,16 @@ def _device_page(
 
 
 def _model_page(
-    device: DeviceSummary, model: str, colour: dict[str, str], launches: int
+    device: DeviceSummary, model: str, colour: dict[str, str], figures: PageFigures
 ) -> ModelPage:
     cases = [case for case in device.cases if case.case.variant.model == model]
-    planes = (plots.draw_pareto(cases), plots.draw_energy_plane(cases))
+    drawn = (figures.of(kind, device.info.id, model) for kind in _OF_A_MODEL)
     return ModelPage(
         name=model,
         verdict=judge(device, model),
         cases=cases_table(model, cases, device, colour),
         more=more_table(model, cases, device, colour),
-        latencies=plots.draw_strips(cases, launches),
-        energies=plots.draw_energies(cases),
-        planes=tuple(plane for plane in planes if plane is not None),
+        figures=tuple(figure for figure in drawn if figure is not None),
     )
 
 

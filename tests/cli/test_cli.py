@@ -20,7 +20,7 @@ from tests.fakes.sweeps import Shape, write_sweep
     "verb",
     [
         "devices", "doctor", "clean", "calibrate", "init", "plan", "export", "run", "report", "trace",
-        "runners list", "runners build", "runners verify", "runners add", "runners remove",
+        "plot", "runners list", "runners build", "runners verify", "runners add", "runners remove",
     ],
 )  # fmt: skip
 def test_every_verb_teaches_with_an_example(verb: str, tmp_path: Path) -> None:

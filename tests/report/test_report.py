@@ -93,6 +93,11 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
+def count_moves(path: str | None) -> int:
+    """Return how many strokes or dots a path has."""
+    return len(re.findall("[Mm]", path or ""))
+
+
 @pytest.mark.parametrize("page_of", ["html", "hostile"])
 def test_it_asks_for_nothing_and_complains_of_nothing(
     browser: Browser, page_of: str, request: pytest.FixtureRequest
@@ -220,6 +225,61 @@ def test_the_dark_page_is_dark_and_its_plots_change_with_it(browser: Browser, ht
     assert light[1] != dark[1]
 
 
+OVERLAPS = """() => {
+  const found = [];
+  for (const svg of document.querySelectorAll("figure svg")) {
+    if (!svg.checkVisibility()) continue;
+    const boxes = [...svg.querySelectorAll("text")].map((t) => [t.textContent, t.getBBox()]);
+    const frame = svg.viewBox.baseVal;
+    for (const [i, [word, a]] of boxes.entries()) {
+      if (a.x < -1 || a.x + a.width > frame.width + 1 || a.y + a.height > frame.height + 2)
+        found.push([word, "beyond the edge"]);
+      for (const [other, b] of boxes.slice(i + 1)) {
+        const wide = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
+        const high = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
+        // Boxes are as tall as a line: letters have room above and below.
+        if (wide > 1 && high > 0.45 * Math.min(a.height, b.height)) found.push([word, other]);
+      }
+    }
+  }
+  return found;
+}"""
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("figure svg text")]
+  .filter((text) => text.checkVisibility())
+  .map((text) => text.getScreenCTM().a * parseFloat(getComputedStyle(text).fontSize)))"""
+
+
+@pytest.mark.parametrize("page_of", ["html", "hostile"])
+@pytest.mark.parametrize("width", [390, 961, 1400])
+def test_the_words_of_figures_are_legible_and_cover_one_another_nowhere(
+    browser: Browser, page_of: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    page = open_page(browser, request.getfixturevalue(page_of), width=width).page
+    page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate(SMALLEST) >= 9
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_figure_is_shown_for_one_width_at_a_time(
+    browser: Browser, html: Path, width: int
+) -> None:
+    page = open_page(browser, html, width=width).page
+    shown = page.locator("figure.latency svg:visible")
+    roles = {one.get_attribute("class") for one in shown.all()}
+    assert roles == {"narrow" if width <= 960 else "wide"}
+    assert page.locator("figure.latency").count() == shown.count()
+
+
+def test_figures_on_paper_are_the_wide_ones_in_light_colours(browser: Browser, html: Path) -> None:
+    page = open_page(browser, html, width=390, dark=True).page
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("figure.latency svg.wide").first.is_visible()
+    assert not page.locator("figure.latency svg.narrow").first.is_visible()
+    ink = page.locator("svg.wide text.ink").first
+    assert ink.evaluate("text => getComputedStyle(text).fill") == "rgb(28, 32, 36)"
+
+
 def test_it_prints_with_its_doubts_unfolded(browser: Browser, html: Path) -> None:
     page = open_page(browser, html).page
     page.emulate_media(media="print")
@@ -247,12 +307,11 @@ def test_the_dots_of_a_strip_are_the_medians_of_its_launches(
 ) -> None:
     page = open_page(browser, html).page
     strips = page.locator("#device-1 figure", has_text="Latency of every launch")
-    paths = strips.locator(".lane path.launch").all()
+    paths = strips.locator("svg.wide path.launch").all()
     cases = [case for case in summarise(read_sweep(folder)).devices[0].cases if case.latency]
     assert len(paths) == len(cases)
     for path, case in zip(paths, cases, strict=True):
-        dots = (path.get_attribute("d") or "").split("M")[1:]
-        assert len(dots) == len(case.of_pass("latency"))
+        assert count_moves(path.get_attribute("d")) == len(case.of_pass("latency"))
 
 
 def test_launches_that_do_not_count_are_hollow_and_told_in_the_row_of_their_case(
@@ -270,12 +329,10 @@ def test_launches_that_do_not_count_are_hollow_and_told_in_the_row_of_their_case
         f"Launch {first.index} ({first.measured_pass}): {first.validity.level}"
     )
     assert "something else kept 0.6 cores busy" in told[0]
-    strip = (
-        page.locator("#device-2 figure", has_text="Latency of every launch").locator("svg").first
-    )
-    hollow = strip.locator("path.hollow.rim").get_attribute("d") or ""
+    strips = page.locator("#device-2 figure", has_text="Latency of every launch").first
+    hollow = strips.locator("svg.wide path.hollow.rim").first.get_attribute("d")
     doubtful = [one for one in case.doubtful_launches() if one.measured_pass == "latency"]
-    assert hollow.count("M") == len(doubtful) == 2
+    assert count_moves(hollow) == len(doubtful) == 2
 
 
 def test_energies_are_shown_with_interval_power_and_source(
@@ -304,17 +361,22 @@ def test_a_launch_is_shown_over_time_on_one_axis_and_its_power_is_the_gauges(
 ) -> None:
     page = open_page(browser, html).page
     figure = page.locator("#device-2 .timeline").first
-    titles = figure.locator(".what b").all_inner_texts()
-    assert titles == ["Latency", "Memory", "Power", "Temperature", "Clocks"]
+    drawn = figure.locator("svg.wide")
+    titles = drawn.locator("text.title")
+    assert titles.all_text_contents() == [
+        "Latency, ms", "Memory, MB", "Power, W", "Temperature, °C", "Clocks, GHz"
+    ]  # fmt: skip
     phases = figure.locator("figcaption").inner_text()
     assert "idle 15.0 s, steady 60.0 s, idle 15.0 s" in phases
-    planes = figure.locator(".plane").all()
-    boxes = [plane.bounding_box() for plane in planes]
-    assert len({(box["x"], box["width"]) for box in boxes if box}) == 1
-    bands = [plane.locator("rect.steady").get_attribute("x") for plane in planes]
-    assert len(set(bands)) == 1
-    power = planes[2].locator("path.line").get_attribute("d") or ""
-    assert 80 <= power.count("M") <= 92  # one a refresh, of 90 s
+    bands = [band.bounding_box() for band in drawn.locator("path.steady").all()]
+    assert len(bands) == 5
+    assert len({(band["x"], band["width"]) for band in bands if band}) == 1
+    above, below = titles.nth(2).bounding_box(), titles.nth(3).bounding_box()
+    assert above
+    assert below
+    lines = [(line, line.bounding_box()) for line in drawn.locator("path.line").all()]
+    (power,) = [line for line, box in lines if box and above["y"] < box["y"] < below["y"]]
+    assert 80 <= count_moves(power.get_attribute("d")) <= 92  # one a refresh, of 90 s
 
 
 def test_no_more_launches_are_drawn_than_a_page_can_bear(browser: Browser, tmp_path: Path) -> None:
@@ -327,9 +389,11 @@ def test_no_more_launches_are_drawn_than_a_page_can_bear(browser: Browser, tmp_p
     ).page
     assert page.locator(".timeline").count() == 40
     assert "8 cases are left out" in text_of(page)
+    # As before, a step is counted by where it leads to, not by how high it is.
     points = page.locator(".timeline path.line").evaluate_all(
-        "paths => paths.map(path => path.getAttribute('d').split(/[MLH]/).length)"
+        "paths => paths.map(path => path.getAttribute('d').split(/[Mmlh]/).length)"
     )
+    assert len(points) >= 2 * 40
     assert max(points) <= 202
 
 
