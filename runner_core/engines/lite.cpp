@@ -1,15 +1,15 @@
 // PyTorch's lite interpreter (.ptl), through libtorch.
 //
 // Written against torch 2.13; builds against 2.1 too, whose headers have the same few names.
+#include "engines/lite.h"
+
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/ivalue.h>
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 #include <torch/csrc/jit/mobile/import.h>
-#include <torch/csrc/jit/mobile/module.h>
 #include <torch/custom_class.h>
 #include <torch/version.h>
 
@@ -23,7 +23,6 @@
 #include <string_view>
 #include <utility>
 
-#include "engine.h"
 #include "fault.h"
 #include "platform/clock.h"
 
@@ -327,6 +326,8 @@ class LiteEngine : public Engine {
     return flat;
   }
 
+  LiteContents contents() { return {*module_, inputs_}; }
+
   void start_profile() override {
     forget_profiles();
     callback_ = at::addGlobalCallback(at::RecordFunctionCallback(operator_begins, operator_ends)
@@ -396,5 +397,7 @@ class LiteEngine : public Engine {
 }  // namespace
 
 std::unique_ptr<Engine> make_engine() { return std::make_unique<LiteEngine>(); }
+
+LiteContents lite_contents(Engine& engine) { return dynamic_cast<LiteEngine&>(engine).contents(); }
 
 }  // namespace phonebench
