@@ -306,9 +306,9 @@ def link_packs(cache: Path) -> None:
     """Keep calibrations of made-up phones out of the user's cache, and use its runner packs."""
     from harness.storage.cache import cache_folder
 
-    packs = cache_folder() / "runtimes"
+    packs = cache_folder() / "packs"
     packs.mkdir(parents=True, exist_ok=True)
-    (cache / "runtimes").symlink_to(packs)
+    (cache / "packs").symlink_to(packs)
     os.environ["PHONEBENCH_CACHE"] = str(cache)
 
 

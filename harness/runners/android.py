@@ -1,16 +1,16 @@
 """Runner packs for Android phones: runner, engine, C library and its loader, in one folder.
 
-The runner is an ordinary Linux program, linked to official libtorch libraries and started through
-its own loader, so that it needs nothing of Android's C library; or it is static, where its engine
-has no library. A pack is stripped and made the
-same way everywhere: the same inputs give the same bytes.
+The runner is an ordinary Linux program, linked to official libraries of its engine and started through
+its own loader, so that it needs nothing of Android's C library; or it is static, where its engine has no
+library. A pack is stripped and made the same way everywhere: the same inputs give the same bytes.
 
-    runner_lite, supervise    the programs; supervise is static
+    runner_ENGINE, supervise  the programs; supervise is static
     lib/                      every library they need, and the loader
     licences/                 texts of the parts' licences
     manifest.json
 
-Not here: fetching wheels (`wheels.py`), starting anything (`devices/android.py`).
+Not here: what it is made of (`descriptions.py`, `android_runner/packs/`), and starting it
+(`harness/devices/android/`).
 """
 
 from __future__ import annotations

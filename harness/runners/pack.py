@@ -93,7 +93,7 @@ class RunnerPack(BaseModel):
 
 def packs_folder() -> Path:
     """Return where packs lie; it may not exist."""
-    return cache_folder() / "runtimes"
+    return cache_folder() / "packs"
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> tuple[dict[str, str], dict[str, int]]:

@@ -364,7 +364,7 @@ def test_a_virtual_gauge_that_does_not_answer_well_is_refused(
 def test_the_command_keeps_what_it_finds_and_says_it(
     server: AdbServer, pack: RunnerPack, cache: Path
 ) -> None:
-    (cache / "runtimes").symlink_to(pack.folder.parent)
+    (cache / "packs").symlink_to(pack.folder.parent)
     with VirtualPhone(replace(SMALL, battery=GAUGE_SPEC)) as phone:
         phone.plug_in(server, cable=False)
         result = CliRunner().invoke(app, ["calibrate", phone.serial, "--seconds", "5", "--json"])

@@ -112,7 +112,7 @@ def test_a_failed_build_shows_the_first_error_and_keeps_the_log(
     with pytest.raises(RunnerPackError, match="does not build") as caught:
         build_here()
     assert "nothing" in caught.value.message
-    (log,) = (own_cache / "runtimes").glob("*.log")
+    (log,) = (own_cache / "packs").glob("*.log")
     assert str(log) in caught.value.advice
     assert "nothing" in log.read_text()
     assert list(log.parent.glob("building-*")) == []

@@ -1,6 +1,6 @@
 """This computer as a device: the same jobs, run beside the harness.
 
-Not here: building the runner (`runtimes/`).
+Not here: building the runner (`harness/runners/`).
 """
 
 from __future__ import annotations
