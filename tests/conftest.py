@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.virtual_android import AdbServer, VirtualPhone
+
 # A job started in the background ignores these, and so would every process that it starts: but
 # tests send them, and virtual phones end programs with them.
 for number in (signal.SIGINT, signal.SIGHUP):
@@ -58,3 +60,30 @@ def browser() -> Iterator[Browser]:
     require_tool("chromium")
     with start_browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def adb() -> Iterator[AdbServer]:
+    """Start an adb server for the tests of a module; the user's is left alone."""
+    from tests.fakes.phones import own_adb_server  # here, for most tests need none
+
+    with own_adb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_phone(adb: AdbServer) -> Iterator[VirtualPhone]:
+    """Attach a phone that tests leave as it was."""
+    from tests.fakes.phones import plugged_in
+
+    with plugged_in(adb) as phone:
+        yield phone
+
+
+@pytest.fixture
+def phone(adb: AdbServer) -> Iterator[VirtualPhone]:
+    """Attach a phone of the test's own, to break."""
+    from tests.fakes.phones import plugged_in
+
+    with plugged_in(adb) as phone:
+        yield phone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,8 @@ from harness.devices.local import rapl
 from harness.devices.monsoon import measure_offset
 from harness.errors import MeterError
 from harness.schema.power import CHARGE, CHARGING, CURRENT, VOLTAGE, Calibration, PowerSource
-from tests.devices.android.test_android import QUICK, opened, shell
 from tests.fakes.packs import fake_runner_pack
-from tests.fakes.phones import SMALL, own_adb_server, plugged_in
+from tests.fakes.phones import QUICK, SMALL, opened, plugged_in, shell
 from tests.virtual_android import AdbServer
 from tests.virtual_android.spec import Battery
 
@@ -199,12 +197,6 @@ def test_a_computer_without_rapl_says_so(tmp_path: Path) -> None:
 
 
 # --- virtual phones ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def adb() -> Iterator[AdbServer]:
-    with own_adb_server() as server:
-        yield server
 
 
 @pytest.mark.slow

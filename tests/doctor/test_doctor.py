@@ -36,10 +36,9 @@ from harness.errors import DeviceUnfit, PlanError
 from harness.measure.sweep import hold, note_examination
 from harness.results.folder import read_sweep
 from harness.schema.device import Conditions, DeviceFinding
-from tests.conftest import missing, require_tool
+from tests.conftest import missing
 from tests.places import REPOSITORY
 from tests.virtual_android import AdbServer, Battery, Fault, PhoneSpec, VirtualPhone
-from tests.virtual_android.image import missing_tools
 
 GOOD = Health(
     kind="android",
@@ -252,17 +251,6 @@ def test_cleaning_this_computer_removes_its_jobs(own_cache: Path) -> None:
 
 # A name that no emulator has: what it is otherwise is judged as a phone's.
 PHONE = PhoneSpec(device="handset", data_bytes=1024**3)
-
-
-@pytest.fixture(scope="module")
-def adb() -> Iterator[AdbServer]:
-    require_tool("adb")
-    if tools := missing_tools():
-        missing(f"{', '.join(tools)} not installed")
-    with AdbServer() as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            patch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture(scope="module")

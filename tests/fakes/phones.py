@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
+from harness.devices.android.device import AndroidPhone, Timing
 from tests.conftest import missing, require_tool
 from tests.virtual_android import AdbServer, PhoneSpec, VirtualPhone
 from tests.virtual_android.image import missing_tools
@@ -46,3 +47,23 @@ def await_truth(what: Callable[[], bool], seconds: float = 20.0) -> None:
     while not what():
         assert time.monotonic() < deadline, "it did not come true"
         time.sleep(0.02)
+
+
+# Hosts that give up, expire and look after things within seconds.
+QUICK = Timing(
+    patience_seconds=20.0,
+    lock_expires_seconds=3,
+    heartbeat_seconds=0.5,
+    watchdog_seconds=1,
+    await_seconds=2.0,
+)
+
+
+@contextmanager
+def opened(phone: VirtualPhone, timing: Timing = QUICK) -> Iterator[AndroidPhone]:
+    with closing(AndroidPhone(phone.serial, "a test", timing)) as device:
+        yield device
+
+
+def shell(adb: AdbServer, phone: VirtualPhone, command: str) -> str:
+    return adb.run("-s", phone.serial, "shell", command).stdout.decode()

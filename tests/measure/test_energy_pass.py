@@ -40,10 +40,9 @@ from harness.schema.plan import DeviceSettings, Plan, make_plan
 from harness.schema.power import CURRENT, Calibration, PowerSource, SourceKind
 from harness.schema.record import LaunchRecord, Trace, parse_record
 from harness.schema.sweep import LedgerEntry
-from tests.devices.android.test_android import QUICK, opened
 from tests.fakes.device import FakeDevice
 from tests.fakes.packs import fake_runner_pack, made_up_model
-from tests.fakes.phones import SMALL, await_truth, own_adb_server, plugged_in
+from tests.fakes.phones import QUICK, SMALL, await_truth, opened, plugged_in
 from tests.places import REPOSITORY, VIRTUAL_ANDROID
 from tests.virtual_android import AdbServer, VirtualPhone
 from tests.virtual_android.spec import Battery
@@ -345,12 +344,6 @@ def test_a_phone_in_a_queue_is_off_its_charger_only_when_it_says_that_it_dischar
 
 
 # --- on virtual phones ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def adb() -> Iterator[AdbServer]:
-    with own_adb_server() as server:
-        yield server
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from harness.results.folder import read_sweep
 from tests.conftest import require_tool
 from tests.demo_phone import DEMOS, run_demo
-from tests.fakes.phones import SMALL, await_truth, own_adb_server, plugged_in
+from tests.fakes.phones import SMALL, await_truth, plugged_in
 from tests.places import REPOSITORY
 from tests.virtual_android import AdbServer
 
@@ -26,12 +25,6 @@ MODEL = (
     "--rounds", "3", "--passes", "latency",
     "--set", "measure.min_iterations=5", "--set", "measure.min_seconds=0.3",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def adb() -> Iterator[AdbServer]:
-    with own_adb_server() as server:
-        yield server
 
 
 def phonebench(*arguments: str | Path) -> subprocess.Popen[bytes]:
