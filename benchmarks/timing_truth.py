@@ -35,7 +35,7 @@ import torch
 from scipy.stats import quantile_test
 
 from harness.runners.build import run_cmake
-from harness.runners.local import build_local, find_tools
+from harness.runners.local import build_local, find_toolchain
 from harness.runners.pack import RunnerPack
 from harness.schema.job import Job, Loop, TensorSource
 from harness.schema.record import LaunchRecord, read_record
@@ -235,7 +235,7 @@ def run(program: Path, *arguments: object) -> str:
 
 def build_programs() -> Programs:
     """Build what is compared, or find it built."""
-    pack, tools = build_local(progress=print), find_tools()
+    pack, tools = build_local(progress=print), find_toolchain()
     folder = cache_folder() / "bare_loop"
     folder.mkdir(parents=True, exist_ok=True)
     options = {

@@ -13,7 +13,7 @@ from typing import Literal
 
 from harness.errors import RunnerPackError
 from harness.runners.android import PHONE_ABIS, phone_folder
-from harness.runners.local import find_tools, local_folder
+from harness.runners.local import find_toolchain, local_folder
 from harness.runners.pack import RunnerPack, find_packs, is_own, is_whole
 from harness.schema.engines import ENGINES
 
@@ -52,7 +52,7 @@ def _wanted(engine: str) -> list[tuple[Literal["local", "android"], str, Callabl
     """Return every kind of pack that this version knows how to build."""
     here = platform.machine()
     return [
-        ("local", here, lambda: local_folder(engine, find_tools(engine))),
+        ("local", here, lambda: local_folder(engine, find_toolchain(engine))),
         *(("android", abi, lambda abi=abi: phone_folder(engine, abi)) for abi in PHONE_ABIS),
     ]
 

@@ -30,7 +30,7 @@ from harness.schema.engines import ENGINES
 
 
 @dataclass(frozen=True)
-class Tools:
+class Toolchain:
     """What a build needs, and where it was found. `torch` None: the engine does without."""
 
     sources: Path
@@ -52,10 +52,10 @@ class Tools:
         )  # fmt: skip
 
 
-def find_tools(engine: str = "lite") -> Tools:
+def find_toolchain(engine: str = "lite") -> Toolchain:
     """Find what a build needs. Raises RunnerPackError, naming what is missing."""
     library = ENGINES[engine].library
-    return Tools(
+    return Toolchain(
         sources=build.find_sources(),
         torch=build.package_folder(library) if library else None,
         engine_version=build.installed_version(library or "phonebench"),
@@ -74,7 +74,7 @@ def build_local(
     fails, naming the log that it leaves.
     """
     build.check_engine(engine)
-    tools = find_tools(engine)
+    tools = find_toolchain(engine)
     folder = local_folder(engine, tools)
     if not rebuild and (pack := _read(folder)):
         return pack
@@ -86,7 +86,7 @@ def build_local(
         return _build(engine, tools, folder)
 
 
-def local_folder(engine: str, tools: Tools) -> Path:
+def local_folder(engine: str, tools: Toolchain) -> Path:
     """Return where a pack that is built now would lie."""
     return packs_folder() / f"{engine}-{platform.machine()}-{tools.key}"
 
@@ -96,7 +96,7 @@ def _read(folder: Path) -> RunnerPack | None:
     return pack if pack and is_whole(pack) else None
 
 
-def _build(engine: str, tools: Tools, folder: Path) -> RunnerPack:
+def _build(engine: str, tools: Toolchain, folder: Path) -> RunnerPack:
     """Build in a folder beside the pack's own, and rename what came out."""
     names = (ENGINES[engine].runner, SUPERVISE)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.runners import build
-from harness.runners.local import find_tools
+from harness.runners.local import find_toolchain
 from harness.storage.cache import cache_folder
 
 
 def build_program(target: str, *, engine: str = "synthetic", standard: int = 20) -> Path:
     """Return the program of a CMake target, up to date, built as that standard of C++."""
-    tools = find_tools(engine)
+    tools = find_toolchain(engine)
     folder = cache_folder() / "native" / f"{engine}-cpp{standard}"
     options = {
         "CMAKE_CXX_COMPILER": str(tools.compiler),
