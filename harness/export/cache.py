@@ -10,8 +10,6 @@ a crash leaves nothing half-made behind. Not here: what the files mean.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -23,6 +21,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import StorageError
+from harness.storage.files import sha256_of
+from harness.storage.locks import lock_folder
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -43,11 +43,11 @@ class Store:
         with ExitStack() as held:
             with _writing(parent):
                 parent.mkdir(parents=True, exist_ok=True)
-                with _locked(parent):
+                with lock_folder(parent, wait=True):
                     for other in parent.iterdir():
                         _remove_abandoned(other)
                     name = held.enter_context(tempfile.TemporaryDirectory(dir=parent))
-                    held.enter_context(_locked(Path(name)))
+                    held.enter_context(lock_folder(Path(name), wait=True))
             yield Path(name)
 
     def object_path(self, sha256: str, suffix: str) -> Path:
@@ -56,7 +56,7 @@ class Store:
 
     def keep_file(self, path: Path, suffix: str) -> tuple[str, Path]:
         """Move a file into the store. Returns its sha256 and its new place."""
-        sha256 = hash_file(path)
+        sha256 = sha256_of(path)
         target = self.object_path(sha256, suffix)
         with _writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ class Store:
     def holds(self, sha256: str, suffix: str) -> bool:
         """Tell whether that content is here and undamaged (it is read whole)."""
         path = self.object_path(sha256, suffix)
-        return path.is_file() and hash_file(path) == sha256
+        return path.is_file() and sha256_of(path) == sha256
 
     def write_record(self, model_key: str, name: str, record: BaseModel) -> None:
         """Write one record, replacing an older one."""
@@ -95,31 +95,14 @@ class Store:
 def are_unchanged(dependencies: dict[str, str]) -> bool:
     """Tell whether every file still has the content it had (an empty hash never matches)."""
     return all(
-        Path(path).is_file() and hash_file(Path(path)) == sha256
+        Path(path).is_file() and sha256_of(Path(path)) == sha256
         for path, sha256 in dependencies.items()
     )
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _remove_abandoned(folder: Path) -> None:
-    with suppress(BlockingIOError), _locked(folder, wait=False):
+    with suppress(BlockingIOError), lock_folder(folder, wait=False):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold a folder for this process. Raises BlockingIOError if another has it and `wait` is off."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

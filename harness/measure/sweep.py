@@ -8,8 +8,6 @@ Not here: one device's part (`device_run.py`), which devices and exports there a
 
 from __future__ import annotations
 
-import fcntl
-import os
 import platform
 import secrets
 import time
@@ -34,6 +32,7 @@ from harness.schema.device import LEVELS, DeviceFinding, DeviceInfo
 from harness.schema.plan import Plan, slug
 from harness.schema.sweep import SWEEP_VERSION, ArtifactsFile, Host, SweepFile
 from harness.storage.files import write_whole
+from harness.storage.locks import lock_folder
 
 Findings = Mapping[str, tuple[DeviceFinding, ...]]
 
@@ -226,25 +225,20 @@ def count_unfinished(sweep: Sweep) -> Unfinished:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    # Not a file in it: each may be replaced.
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise SweepError(
-            f"{folder} is not a sweep folder: {error.strerror}",
-            "Name a folder that `phonebench run` made (they are under sweeps/).",
-        ) from error
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(lock_folder(folder, wait=False))
         except BlockingIOError as error:
             raise SweepError(
                 f"{folder} is being run by another phonebench",
                 "Wait until it is done; then look at it, or resume it.",
             ) from error
+        except OSError as error:
+            raise SweepError(
+                f"{folder} is not a sweep folder: {error.strerror}",
+                "Name a folder that `phonebench run` made (they are under sweeps/).",
+            ) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _keep_models(sweep: Sweep, models: Sequence[ExportedModel]) -> None:

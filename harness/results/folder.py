@@ -11,7 +11,6 @@ The files are the database; every table is derived from them. Not here: a launch
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from harness.schema.artifact import ExportedModel
 from harness.schema.plan import Case
 from harness.schema.sweep import SWEEP_VERSION, ArtifactsFile, LedgerEntry, SweepFile
 from harness.storage.files import storage_errors
+from harness.storage.locks import lock_file
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def append_entry(folder: Path, entry: LedgerEntry) -> None:
     path = folder / "ledger.jsonl"
     line = entry.model_dump_json(exclude_defaults=True).encode() + b"\n"
     with storage_errors(path), path.open("ab+") as ledger:
-        fcntl.flock(ledger, fcntl.LOCK_EX)  # several devices write at once
+        lock_file(ledger, wait=True)  # several devices write at once
         ledger.seek(0, os.SEEK_END)
         if ledger.tell() > 0:
             ledger.seek(-1, os.SEEK_END)

@@ -6,7 +6,6 @@ Not here: which flags and which libraries (`local.py`, `android.py`).
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from harness.errors import RunnerPackError
 from harness.schema.engines import ENGINES
+from harness.storage.locks import lock_file
 from harness.storage.shipped import shipped_folder
 
 Progress = Callable[[str], None]
@@ -144,7 +144,7 @@ def locked(folder: Path) -> Iterator[None]:
             "Set PHONEBENCH_CACHE to a folder that can be written.",
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed when the file closes, whatever happens
+        lock_file(lock, wait=True)  # freed when the file closes, whatever happens
         try:
             yield
         except OSError as error:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.errors import RunnerPackError
 from harness.schema.engines import ENGINES
 from harness.storage.cache import cache_folder
+from harness.storage.files import sha256_of
 
 PACK_FORMAT_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
@@ -257,9 +258,3 @@ def _check_programs(pack: RunnerPack) -> None:
                 f"{path} is not a program for {pack.abi}",
                 "Build it for that ABI, or name the right one with --abi.",
             )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

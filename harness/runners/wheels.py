@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import RunnerPackError
 from harness.runners.build import Progress, locked, no_space
-from harness.runners.pack import sha256_of
 from harness.storage.cache import cache_folder
+from harness.storage.files import sha256_of
 
 
 class Wheel(BaseModel):

@@ -1,7 +1,8 @@
-"""Writing files so that they are wholly there, on storage, or not at all. Not here: what is in them."""
+"""Writing files so that they are wholly there, on storage, or not at all, and their hashes. Not here: what is in them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,3 +62,9 @@ def storage_errors(path: Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}",
             "Free some space or fix the permissions.",
         ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

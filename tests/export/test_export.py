@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.export.cache import Store, hash_file
+from harness.export.cache import Store
 from harness.export.exporter import export_models
 from harness.export_worker.messages import Request
 from harness.schema.artifact import Artifact, ExportedModel
 from harness.schema.plan import make_plan
+from harness.storage.files import sha256_of
 from tests.conftest import missing
 from tests.places import REPOSITORY
 
@@ -227,7 +228,7 @@ def test_every_recipe_gives_a_file_that_runs(every_recipe: ExportedModel) -> Non
         assert (recipe, artifact.status, artifact.reason) == (recipe, "ok", "")
         assert artifact.path is not None
         assert artifact.manifest is not None
-        assert hash_file(artifact.path) == artifact.manifest.sha256
+        assert sha256_of(artifact.path) == artifact.manifest.sha256
         assert artifact.manifest.details["bytecode version"] in range(4, 10)
         assert artifact.manifest.operators
         assert artifact.accuracy is not None
@@ -564,7 +565,7 @@ def test_a_damaged_cached_file_is_noticed_and_made_again(
     (again,) = export(model)
     assert started == ["export"]
     assert again.artifacts[0].path == path
-    assert hash_file(path) == again.artifacts[0].manifest.sha256  # type: ignore[union-attr]
+    assert sha256_of(path) == again.artifacts[0].manifest.sha256  # type: ignore[union-attr]
 
 
 def test_a_model_that_is_not_seeded_never_mixes_two_builds(export: Export) -> None:

@@ -6,7 +6,6 @@ Not here: building the runner (`harness/runners/`).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -33,6 +32,7 @@ from harness.schema.plan import DeviceSettings
 from harness.schema.power import PowerSource
 from harness.storage.cache import cache_folder
 from harness.storage.files import write_whole
+from harness.storage.locks import lock_file
 
 _NAME = "local"
 _POLL_SECONDS = 0.02
@@ -281,7 +281,7 @@ def _find_readable() -> probes.Readable:
 def _take_lock(path: Path, purpose: str) -> io.TextIOWrapper:
     lock = path.open("a+", encoding="utf-8")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock, wait=False)
     except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read().strip() or "somebody"

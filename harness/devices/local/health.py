@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from harness.devices.health import Health, Load, measure_load, parse_clock_cap, parse_offline
 from harness.devices.local.device import lock_path, read_conditions
 from harness.storage.cache import cache_folder
+from harness.storage.locks import is_locked
 
 _SAMPLE_SECONDS = 0.5
 _CPU = Path("/sys/devices/system/cpu")
@@ -73,9 +73,7 @@ def _find_holder() -> str | None:
     path = lock_path()
     try:
         with path.open(encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if is_locked(lock):
                 return lock.read().strip() or "somebody"
     except FileNotFoundError:
         return ""
