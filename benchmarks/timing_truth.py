@@ -7,8 +7,9 @@
 2. The instructions of an inference in either loop, counted by callgrind where it is installed. Luck
    has no part in them.
 3. Whole launches of the runner and of a program with the bare loop, in ABBA blocks, each a process of
-   its own: what a person would compare. The memory layouts of two processes differ by percents, so
-   this figure means little without its interval.
+   its own: what a person would compare. A program's heap lies alike in all its launches, so this figure
+   holds a luck that no number of them averages out: a few kilobytes allocated before the model moved
+   the same bare loop by up to 5%.
 
 `forward_more_ns` is what a loop shows beyond either that calls `forward(inputs)`: it looks the method
 up and copies the arguments within the time. Where the machine is not calm, give this the cores first:
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import shutil
 import statistics
 import subprocess
@@ -42,7 +44,7 @@ from harness.schema.record import LaunchRecord, read_record
 from harness.storage.cache import cache_folder
 
 RUNNER, BARE, FORWARD = range(3)  # as both_loops numbers them
-COUNTED = {"runner": "phonebench::run_loop*", "bare": "run_bare_loop*"}
+COUNTED = ("phonebench::run_loop*", "run_bare_loop*")
 COUNTED_ROUNDS = 5
 
 
@@ -148,28 +150,34 @@ def compare_in_turns(
 
 def count_instructions(subject: Subject, programs: Programs) -> dict[str, object]:
     """Return the instructions of an inference, runner's loop to bare loop; None without a tool."""
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        print("instructions are not counted: valgrind is not installed")
-        return {"instructions_ratio": None, "instructions_more": None}
+    unknown: dict[str, object] = {"instructions_ratio": None, "instructions_more": None}
+    if shutil.which("valgrind") is None:
+        print("  instructions are not counted: valgrind is not installed")
+        return unknown
     job = subject.job(1, warmup=subject.block, steady=subject.block)
-    counts = {}
-    for loop, function in COUNTED.items():
-        command = [
-            valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null",
-            f"--toggle-collect={function}", programs.both, job, COUNTED_ROUNDS, FORWARD,
-        ]  # fmt: skip
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-        collected = [line for line in done.stderr.splitlines() if "Collected :" in line]
-        if done.returncode != 0 or not collected:
-            print(f"instructions are not counted: {done.stderr.strip().splitlines()[-1:]}")
-            return {"instructions_ratio": None, "instructions_more": None}
-        counts[loop] = int(collected[0].split()[-1]) / (COUNTED_ROUNDS * subject.block)
-        print(f"  {loop} loop: {counts[loop]:.0f} instructions an inference")
+    counts = [count_within(function, programs.both, job) for function in COUNTED]
+    if None in counts:
+        return unknown
+    runner, bare = (float(count or 0) / (COUNTED_ROUNDS * subject.block) for count in counts)
+    print(f"  instructions an inference: runner {runner:.0f}, bare {bare:.0f}")
     return {
-        "instructions_ratio": round(counts["runner"] / counts["bare"], 5),
-        "instructions_more": round(counts["runner"] - counts["bare"]),
+        "instructions_ratio": round(runner / bare, 5),
+        "instructions_more": round(runner - bare),
     }
+
+
+def count_within(function: str, program: Path, job: Path) -> int | None:
+    """Return the instructions within a function and what it calls; say why if they do not count."""
+    command = [
+        "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+        f"--toggle-collect={function}", str(program), str(job), str(COUNTED_ROUNDS), str(FORWARD),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or found is None:
+        print(f"  instructions are not counted: valgrind says\n{done.stderr.strip()[-500:]}")
+        return None
+    return int(found[1])
 
 
 # --- launches ------------------------------------------------------------------------------------
