@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,25 +39,25 @@ class Which:
 class Look:
     """How large a figure is, and on what it stands."""
 
-    width: Annotated[
-        float,
-        typer.Option(min=2.5, max=40.0, metavar="INCHES", help="Text keeps its size, 9 points."),
-    ] = 7.5
-    height: Annotated[
-        float | None,
-        typer.Option(min=1.5, max=100.0, metavar="INCHES", help="Default: what it needs."),
-    ] = None
+    size: Annotated[
+        str,
+        typer.Option(
+            metavar="WIDTH[xHEIGHT]",
+            help="In inches; text keeps its size, 9 points (without a height: as tall as it needs).",
+        ),
+    ] = "7.5"
     dark: Annotated[bool, typer.Option("--dark", help="Light on dark, for slides.")] = False
 
 
 _FORMATS = (".png", ".pdf", ".svg")
+_LEAST, _MOST = (2.5, 1.5), 100.0  # inches
 
 
 @app.command(
     short_help="Write one figure of a sweep as a file.",
     epilog=examples(
         "phonebench plot sweeps/20261121-1200-mine --figure pareto -o front.pdf",
-        "phonebench plot SWEEP --figure threads --model digits -o threads.svg",
+        "phonebench plot SWEEP --figure threads --size 3.4 -o threads.svg",
         "phonebench plot SWEEP --figure timeline --launch 12 -o launch.png",
     ),
 )
@@ -108,6 +109,21 @@ def plot(
     print(output)
 
 
+def _read_size(text: str) -> tuple[float, float | None]:
+    """Return the inches that "7.5" or "3.4x2.5" says."""
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)(?:x(\d{1,3}(?:\.\d+)?))?", text)
+    if match is None:
+        raise PlanError(f"--size {text} is not a size", "Write --size 7.5, or --size 3.4x2.5.")
+    width, height = (None if part is None else float(part) for part in match.groups())
+    assert width is not None
+    if not _LEAST[0] <= width <= _MOST or (height is not None and not _LEAST[1] <= height <= _MOST):
+        raise PlanError(
+            f"--size {text} is no size for a figure",
+            f"It is {_LEAST[0]} to {_MOST} inches wide, and {_LEAST[1]} to {_MOST} tall.",
+        )
+    return width, height
+
+
 def _draw(folder: Path, figure: str, of: Which, look: Look, suffix: str) -> bytes:
     from harness.analysis.summary import summarise
     from harness.report.figures.catalogue import Choice, choose_plot
@@ -115,8 +131,9 @@ def _draw(folder: Path, figure: str, of: Which, look: Look, suffix: str) -> byte
     from harness.report.figures.style import layout_of_file
     from harness.results.folder import read_sweep
 
+    width, height = _read_size(look.size)
     sweep = read_sweep(folder)
     choice = Choice(of.device, of.model, of.launch)
     drawn = choose_plot(figure, sweep, summarise(sweep), choice)
-    layout = layout_of_file(look.width, look.height, dark=look.dark)
+    layout = layout_of_file(width, height, dark=look.dark)
     return draw_file(drawn, layout, suffix.lower().lstrip("."))

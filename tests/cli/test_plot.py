@@ -68,7 +68,7 @@ def test_the_end_of_the_name_decides_what_it_becomes(
     file = tmp_path / f"one{suffix}"
     assert plot(
         monkeypatch, str(sweeps / "small"), "--figure", "latency", "-o", str(file),
-        "--width", "3.5", "--height", "2", "--dark",
+        "--size", "3.5x2.5", "--dark",
     ) == 0  # fmt: skip
     assert file.read_bytes().startswith(begins)
 
@@ -111,6 +111,14 @@ def test_a_launch_can_be_named(
         (["mine", "--figure", "timeline", "--launch", "local:5", "-o", "x.png"], "left no result"),
         (["small", "--figure", "latency", "--launch", "1", "-o", "x.png"], "not for latency"),
         (["small", "--figure", "order", "--model", "digits", "-o", "x.png"], "of a whole device"),
+        (["small", "--figure", "latency", "--size", "wide", "-o", "x.png"], "is not a size"),
+        (["small", "--figure", "latency", "--size", "1x1", "-o", "x.png"], "2.5 to 100.0 inches"),
+        (["small", "--figure", "latency", "--size", "5x0.1", "-o", "x.png"], "1.5 to 100.0 tall"),
+        (["small", "--figure", "latency", "--size", "nanx5", "-o", "x.png"], "--size 3.4x2.5"),
+        (
+            ["mine", "--figure", "order", "--device", "local", "--size", "3x1.5", "-o", "x.png"],
+            "needs a height of",
+        ),
         (["small", "--figure", "latency", "-o", "small/sweep.json/x.png"], "Name another place"),
         (["small", "--figure", "latency", "-o", "/proc/none/x.png"], "cannot write"),
     ],
@@ -125,16 +133,6 @@ def test_what_cannot_be_drawn_exits_with_2_and_says_why(
     assert says in " ".join(told.err.split())
     assert told.out == ""
     assert not (sweeps / "x.png").exists()
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--width", "0.1"], ["--height", "1000"], ["--width", "wide"], ["--figure"]]
-)
-def test_options_out_of_their_range_exit_with_2(
-    arguments: list[str], sweeps: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(sweeps)
-    assert plot(monkeypatch, "small", "--figure", "latency", "-o", "x.png", *arguments) == 2
 
 
 def test_help_teaches_with_examples_and_loads_nothing_heavy() -> None:

@@ -25,7 +25,7 @@ from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary
 from harness.analysis.launches import Launch
 from harness.analysis.stats import Estimate
 from harness.analysis.summary import summarise
-from harness.errors import SweepError
+from harness.errors import PlanError, SweepError
 from harness.report import render
 from harness.report.figures.axes import span_of
 from harness.report.figures.catalogue import KINDS, Choice, choose_plot
@@ -451,7 +451,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
 
 def test_mathematics_in_a_name_is_not_typeset() -> None:
     with drawing():
-        sheet = Sheet(WIDE, 40)
+        sheet = Sheet(WIDE, words=1, planes=2)
         sheet.words(5, 20, r"$x_1^2$ $\frac{1}{2}$ $\broken", Type("name"))
         drawn = sheet.write("svg", on_paper=False)
     svg = inline_svg(drawn, key="one", role="wide", title="t", spoken="s")
@@ -461,8 +461,8 @@ def test_mathematics_in_a_name_is_not_typeset() -> None:
 def test_what_is_not_understood_is_an_error_not_left_out() -> None:
     def svg_of(draw: object) -> bytes:
         with drawing():
-            sheet = Sheet(WIDE, 40)
-            axes = sheet.axes(0, 0, 100, 40)
+            sheet = Sheet(WIDE, words=1, planes=2)
+            axes = sheet.axes(0, 0, 100, 30)
             draw(sheet, axes)  # type: ignore[operator]
             return sheet.write("svg", on_paper=False)
 
@@ -561,10 +561,25 @@ def plots(summary: SweepSummary) -> dict[str, Plot]:
 def test_every_figure_becomes_a_png_of_the_size_that_was_asked_for(
     plots: dict[str, Plot], kind: str
 ) -> None:
-    content = draw_file(plots[kind], layout_of_file(6.0, 4.0), "png")
+    content = draw_file(plots[kind], layout_of_file(8.0, 6.5), "png")
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    assert struct.unpack(">II", content[16:24]) == (1200, 800)
+    assert struct.unpack(">II", content[16:24]) == (1600, 1300)
     assert b"matplotlib" not in content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_height_that_has_no_room_for_the_words_is_refused_with_one_that_has(
+    plots: dict[str, Plot], kind: str
+) -> None:
+    with pytest.raises(PlanError, match="needs a height of") as refused:
+        draw_file(plots[kind], layout_of_file(4.0, 1.5), "svg")
+    (inches,) = re.findall(r"[\d.]+", refused.value.message)
+    svg = draw_file(plots[kind], layout_of_file(4.0, float(inches) + 0.05), "svg")
+    root = ElementTree.fromstring(svg)
+    height = float((root.get("height") or "").removesuffix("pt"))
+    assert height == pytest.approx(72 * (float(inches) + 0.05), abs=0.1)
+    places = [float(text.get("y") or "") for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert max(places) <= height
 
 
 @pytest.mark.parametrize("kind", KINDS)

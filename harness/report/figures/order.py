@@ -147,10 +147,10 @@ def draw_order(figure: Order, layout: Layout) -> Sheet:
 
     em = layout.em
     keys = in_rows(_keys(figure), layout.width, em)
-    head, foot = 2.2 * em, (3.2 + 0.9 + len(keys) * ROW) * em
-    sheet = Sheet(layout, layout.height or head + foot + 17 * em)
+    head, foot = 2.2, 4.1 + len(keys) * ROW
+    sheet = Sheet(layout, head + foot, planes=17, least=6)
     left = 3.9 * em
-    axes = sheet.axes(left, head, sheet.width - left - 0.3 * em, sheet.height - head - foot)
+    axes = sheet.axes(left, head * em, sheet.width - left - 0.3 * em, sheet.free)
     axes.set_xlim(-0.5, figure.count - 0.5)
     upwards(
         sheet, axes, figure.span, quantity="relative to the case's median", ticks=5, write=_change

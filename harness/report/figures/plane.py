@@ -224,19 +224,17 @@ def draw_plane(figure: Plane, layout: Layout) -> Sheet:
 
     em, rows = layout.em, len(figure.marks) * _ROW
     if layout.is_narrow:
-        list_width = layout.width
-        height = layout.height or (_HEAD + 19 + _FOOT + 0.8 + rows) * em
-        plane_height = height - (_HEAD + _FOOT + 0.8 + rows) * em
-        list_left, list_top, plane_width = 0.0, height - rows * em, layout.width
+        sheet = Sheet(layout, _HEAD + _FOOT + 0.8 + rows, planes=19, least=8)
+        list_width = plane_width = layout.width
+        list_left, list_top = 0.0, sheet.height - rows * em
     else:
+        beside = rows + 2 - _HEAD - _FOOT
+        sheet = Sheet(layout, _HEAD + _FOOT, max(22, beside), max(8, beside))
         list_width = 0.36 * layout.width
-        height = layout.height or max(_HEAD + 22 + _FOOT, rows + 2) * em
-        plane_height = height - (_HEAD + _FOOT) * em
         list_left, list_top = layout.width - list_width, _HEAD * em
         plane_width = list_left - 2 * em
-    sheet = Sheet(layout, height)
     left = 4.0 * em
-    axes = sheet.axes(left, _HEAD * em, plane_width - left, max(plane_height, 4 * em))
+    axes = sheet.axes(left, _HEAD * em, plane_width - left, sheet.free)
     across(sheet, axes, figure.across, quantity="median latency, ms")
     write = hundredths if figure.in_hundredths else plain
     upwards(sheet, axes, figure.upwards, quantity=figure.quantity, ticks=5, write=write)

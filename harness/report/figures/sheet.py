@@ -29,6 +29,7 @@ from matplotlib.patches import Circle, PathPatch, Rectangle
 from matplotlib.path import Path
 from matplotlib.textpath import text_to_path
 
+from harness.errors import PlanError
 from harness.report.figures.style import GRID, Layout, Pen, Type
 
 Point = tuple[float, float]
@@ -95,12 +96,28 @@ class Box:
 
 
 class Sheet:
-    """A figure being drawn. Lengths are points; x grows to the right and y downwards."""
+    """A figure being drawn. Lengths are points; x grows to the right and y downwards.
 
-    def __init__(self, layout: Layout, height: float) -> None:
+    `free` is the height that is left for planes, beside what is written above and below them.
+    """
+
+    def __init__(self, layout: Layout, words: float, planes: float, least: float = 0.0) -> None:
+        """Make room: `words` ems of height for what is written, and `planes` for what is drawn.
+
+        A height of the layout's own changes that of the planes. Raises PlanError if they would
+        get less than `least`.
+        """
         self.layout = layout
         self.width = layout.width
-        self.height = height
+        self.height = layout.height or (words + planes) * layout.em
+        self.free = self.height - words * layout.em
+        if self.free < (least - 1e-6) * layout.em:
+            needed = ((words + least) * layout.em + 2 * layout.margin) / POINTS_PER_INCH
+            raise PlanError(
+                f"this figure needs a height of {needed:.1f} inches for what is written in it",
+                "Leave the height out, or make it wider.",
+            )
+        height = self.height
         self._whole = (self.width + 2 * layout.margin, height + 2 * layout.margin)
         self.figure = Figure(
             figsize=(self._whole[0] / POINTS_PER_INCH, self._whole[1] / POINTS_PER_INCH),

@@ -230,14 +230,15 @@ class _Rows:
     """Where things stand, in ems: lanes, and the words beside or above them."""
 
     pitch: float
+    least: float
     lane_top: float
     below: float
     left: float
     right: float
 
 
-_BESIDE = _Rows(pitch=3.3, lane_top=0.4, below=0.4, left=14.5, right=12.0)
-_ABOVE = _Rows(pitch=6.0, lane_top=2.9, below=0.7, left=0.6, right=0.6)
+_BESIDE = _Rows(pitch=3.3, least=2.8, lane_top=0.4, below=0.4, left=14.5, right=12.0)
+_ABOVE = _Rows(pitch=6.0, least=4.8, lane_top=2.9, below=0.7, left=0.6, right=0.6)
 _HEAD, _FOOT = 0.3, 3.4
 
 
@@ -247,8 +248,8 @@ def draw_strips(figure: Strips, layout: Layout) -> Sheet:
 
     rows = _ABOVE if layout.is_narrow else _BESIDE
     em, count = layout.em, len(figure.strips)
-    sheet = Sheet(layout, layout.height or (_HEAD + count * rows.pitch + _FOOT) * em)
-    pitch = (sheet.height / em - _HEAD - _FOOT) / count  # as `rows` has it, but for a given height
+    sheet = Sheet(layout, _HEAD + _FOOT, count * rows.pitch, count * rows.least)
+    pitch = sheet.free / em / count  # as `rows` has it, but for a height of the layout's own
     axes = sheet.axes(
         rows.left * em, _HEAD * em, sheet.width - (rows.left + rows.right) * em, count * pitch * em
     )

@@ -125,14 +125,11 @@ def draw_threads(figure: Threads, layout: Layout) -> Sheet:
     from harness.report.figures.sheet import Sheet
 
     em, rows = layout.em, len(figure.curves) * _ROW
-    below = (0.8 + rows) if layout.is_narrow else 0.0
-    height = layout.height or (_HEAD + max(18.0, 0 if below else rows) + _FOOT + below) * em
-    sheet = Sheet(layout, height)
+    below, beside = (0.8 + rows, 0.0) if layout.is_narrow else (0.0, rows)
+    sheet = Sheet(layout, _HEAD + _FOOT + below, max(18.0, beside), max(6.0, beside))
     left = 4.0 * em
     names = 1.0 * em if layout.is_narrow else min(0.42 * layout.width, 29 * em)
-    axes = sheet.axes(
-        left, _HEAD * em, sheet.width - left - names, height - (_HEAD + _FOOT + below) * em
-    )
+    axes = sheet.axes(left, _HEAD * em, sheet.width - left - names, sheet.free)
     axes.set_xlim(-0.3, len(figure.counts) - 0.7)
     upwards(sheet, axes, figure.span, quantity="median latency, ms", ticks=5)
     _name_counts(sheet, axes, figure)

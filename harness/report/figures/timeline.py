@@ -82,7 +82,7 @@ def _attempt(launch: Launch) -> str:
 
 # --- drawing -------------------------------------------------------------------------------------
 
-_PLANE, _ABOVE, _BETWEEN, _FOOT = 6.0, 0.7, 0.9, 3.4  # ems
+_PLANE, _LEAST_PLANE, _ABOVE, _BETWEEN, _FOOT = 6.0, 3.0, 0.7, 0.9, 3.4  # ems
 _LEFT = 4.0
 
 
@@ -91,21 +91,21 @@ def draw_timeline(figure: Moments, layout: Layout) -> Sheet:
     from harness.report.figures.sheet import Sheet
 
     em = layout.em
-    head = 1.7 * em if figure.bands else 0.0
+    head = 1.7 if figure.bands else 0.0
     keys = [in_rows(_keys(panel, layout), layout.width, em) for panel in figure.panels]
-    words = sum((len(rows) * ROW + _ABOVE + _BETWEEN) * em for rows in keys)
+    words = sum(len(rows) * ROW + _ABOVE + _BETWEEN for rows in keys)
     planes = [panel for panel in figure.panels if panel.lines]
-    natural = head + words + (len(planes) * _PLANE + _FOOT) * em
-    sheet = Sheet(layout, layout.height or natural)
-    plane = _PLANE * em + (sheet.height - natural) / max(len(planes), 1)
-    top, axes = head, None
+    count = len(planes)
+    sheet = Sheet(layout, head + words + _FOOT, count * _PLANE, count * _LEAST_PLANE)
+    top, axes = head * em, None
     for panel, rows in zip(figure.panels, keys, strict=True):
         draw_keys(sheet, rows, 0, top + em)
         top += (len(rows) * ROW + _ABOVE) * em
         if panel.lines:
-            axes = sheet.axes(_LEFT * em, top, sheet.width - (_LEFT + 0.8) * em, max(plane, em))
+            height = sheet.free / count
+            axes = sheet.axes(_LEFT * em, top, sheet.width - (_LEFT + 0.8) * em, height)
             _draw_panel(sheet, axes, figure, panel, is_last=panel is planes[-1])
-            top += plane
+            top += height
         top += _BETWEEN * em
     if axes is not None:
         _name_bands(sheet, axes, figure)
