@@ -100,7 +100,8 @@ def upwards(
 ) -> None:  # fmt: skip
     """Give axes a vertical scale: lines, ticks to the left, and its title above, on the left."""
     box, em = sheet.box(axes), sheet.em
-    span, values = _ticks(span, ticks)
+    room = max(1, int((box.bottom - box.top) / em / 1.4))
+    span, values = _ticks(span, min(ticks, room))
     if span.logarithmic:
         axes.set_yscale("log")
     axes.set_ylim(span.low, span.high)

@@ -8,6 +8,7 @@ becomes its class on the page. Not here: what is drawn, and what becomes of matp
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -112,7 +113,8 @@ class Sheet:
         self.height = layout.height or (words + planes) * layout.em
         self.free = self.height - words * layout.em
         if self.free < (least - 1e-6) * layout.em:
-            needed = ((words + least) * layout.em + 2 * layout.margin) / POINTS_PER_INCH
+            points = (words + least) * layout.em + 2 * layout.margin
+            needed = math.ceil(10 * points / POINTS_PER_INCH) / 10
             raise PlanError(
                 f"this figure needs a height of {needed:.1f} inches for what is written in it",
                 "Leave the height out, or make it wider.",

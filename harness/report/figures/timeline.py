@@ -82,7 +82,7 @@ def _attempt(launch: Launch) -> str:
 
 # --- drawing -------------------------------------------------------------------------------------
 
-_PLANE, _LEAST_PLANE, _ABOVE, _BETWEEN, _FOOT = 6.0, 3.0, 0.7, 0.9, 3.4  # ems
+_PLANE, _LEAST_PLANE, _ABOVE, _BETWEEN, _FOOT = 6.0, 3.0, 0.7, 0.9, 2.4  # ems
 _LEFT = 4.0
 
 
