@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # A job started in the background ignores these, and so would every process that it starts: but
 # tests send them, and virtual phones end programs with them.
-for number in (signal.SIGINT, signal.SIGHUP):
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(
             number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL

@@ -26,6 +26,7 @@ class _Table(BaseModel):
 class CrossCompiler(_Table):
     """A compiler for other machines than this, and Debian's package of it."""
 
+    builds_for: str
     program: str
     package: str
 
@@ -66,7 +67,7 @@ class PackDescription(_Table):
         if found := shutil.which(self.compiler.program):
             return Path(found)
         raise RunnerPackError(
-            f"there is no cross compiler for {self.machine}: {self.compiler.program} is not "
+            f"there is no cross compiler for {self.compiler.builds_for}: {self.compiler.program} is not "
             "installed",
             f"Install it (Debian: `apt-get install {self.compiler.package}`), or add a pack that "
             "was built elsewhere: `phonebench runners add FOLDER`.",

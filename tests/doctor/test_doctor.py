@@ -419,7 +419,7 @@ def test_doctor_without_a_name_examines_all_also_those_that_cannot_be_used(
     found = {device["id"]: device["findings"] for device in told}
     assert set(found) == {"local", handset.serial, locked.serial}
     (finding,) = found[locked.serial]
-    assert (finding["key"], finding["found"]) == ("not-ready", "it is unauthorized")
+    assert (finding["key"], finding["text"]) == ("not-ready", "it is unauthorized")
     assert "screen" in finding["advice"]
     phonebench("doctor", handset.serial, cwd=tmp_path, code=0)
     assert "no device 'pixel'" in phonebench("doctor", "pixel", cwd=tmp_path, code=2).stderr
@@ -434,7 +434,7 @@ def test_doctor_tells_of_a_gauge_that_sysfs_hides_that_it_is_asked_for_and_not_c
         (told,) = json.loads(phonebench("doctor", serial, "--json", cwd=tmp_path, code=0).stdout)
     (finding,) = [finding for finding in told["findings"] if finding["key"] == "energy"]
     assert finding["level"] == "warning", "latency can be measured all the same"
-    assert "fuel gauge (cmd battery): its fuel gauge is not calibrated" in finding["found"]
+    assert "fuel gauge (cmd battery): its fuel gauge is not calibrated" in finding["text"]
     assert f"phonebench calibrate {serial}" in finding["advice"]
 
 

@@ -8,15 +8,15 @@ import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
 from harness.runners.synthetic_load import ENGINE as SYNTHETIC
 from harness.runners.synthetic_load import SyntheticLoad
+from harness.schema.engines import FORMAT_READ
 from harness.schema.job import Channel, Job, Loop, Probe, TensorSource
-from harness.schema.plan import EngineName
 from harness.schema.record import LaunchRecord, read_record
 from tests.fakes.native_programs import build_program
 
@@ -96,7 +96,7 @@ def read_if_there(path: Path) -> LaunchRecord | None:
     return record
 
 
-@pytest.fixture(scope="module", params=[*get_args(EngineName), SYNTHETIC])
+@pytest.fixture(scope="module", params=[*FORMAT_READ, SYNTHETIC])
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(request.param, tmp_path_factory.mktemp(request.param))
 
