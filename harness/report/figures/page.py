@@ -116,10 +116,8 @@ def _timelines_of(summary: SweepSummary) -> tuple[list[tuple[CaseSummary, Launch
             continue
         try:
             found.append((case, launch, timeline_plot(summary.folder, case, launch)))
-        except (
-            BadRecord
-        ):  # it was whole a moment ago: the case's numbers stand, its picture does not
-            continue
+        except BadRecord:
+            continue  # it was whole a moment ago: the case's numbers stand, its picture does not
     return found, left_out
 
 

@@ -70,7 +70,6 @@ def _settings() -> Any:
         "svg.fonttype": "none",
         "svg.hashsalt": "phonebench",
         "pdf.fonttype": 42,
-        "axes.axisbelow": True,
     }
 
 
@@ -119,8 +118,7 @@ class Sheet:
                 f"this figure needs a height of {needed:.1f} inches for what is written in it",
                 "Leave the height out, or make it wider.",
             )
-        height = self.height
-        self._whole = (self.width + 2 * layout.margin, height + 2 * layout.margin)
+        self._whole = (self.width + 2 * layout.margin, self.height + 2 * layout.margin)
         self.figure = Figure(
             figsize=(self._whole[0] / POINTS_PER_INCH, self._whole[1] / POINTS_PER_INCH),
             dpi=POINTS_PER_INCH,
