@@ -2,7 +2,7 @@
 
     python -m tests.on_a_phone SERIAL          (or: make test-device SERIAL=...)
 
-What is asked of it is in `device_contract.py`; docs/testing-on-a-phone.md tells how to prepare one.
+What is asked of it is in `tests/contract/test_device.py`; docs/testing-on-a-phone.md tells how to prepare one.
 """
 
 from __future__ import annotations

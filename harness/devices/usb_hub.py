@@ -1,6 +1,6 @@
 """Switching a phone's USB port off and on, by uhubctl, on the few hubs that can.
 
-Not here: when (`energy_pass.py`).
+Not here: when (`measure/charging.py`).
 """
 
 from __future__ import annotations

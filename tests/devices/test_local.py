@@ -1,4 +1,4 @@
-"""This computer as a device: what is its own. The rest is in `device_contract.py`."""
+"""This computer as a device: what is its own. The rest is in `tests/contract/test_device.py`."""
 
 from __future__ import annotations
 

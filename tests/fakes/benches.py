@@ -1,4 +1,4 @@
-"""The devices that are held to the contract (`device_contract.py`), one entry a kind in `BENCHES`.
+"""The devices that are held to the contract (`tests/contract/test_device.py`), one entry a kind in `BENCHES`.
 
 A bench brings a device about, and takes it away again: a virtual phone is started, this computer
 gets a cache of its own. From there on everything goes through the device's driver.
