@@ -170,7 +170,7 @@ def test_a_phone_gets_no_pack_of_this_computer_though_their_abi_may_have_the_sam
 
 def test_the_module_does_not_import_torch() -> None:
     code = (
-        "import sys, harness.runners.local as host; host.find_tools().key;"
+        "import sys, harness.runners.local as host; host.find_toolchain().key;"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
