@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from harness.errors import ExportError
 from harness.export import worker_process
 from harness.export.artifacts import (
@@ -47,14 +45,11 @@ from harness.export_worker.messages import (
     VariantSpec,
 )
 from harness.schema.artifact import Accuracy, Artifact, CheckTensor, ExportedModel
+from harness.schema.base import Frozen
 from harness.schema.plan import Model, Variant
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelRecord(_Record):
+class ModelRecord(Frozen):
     """What a model was when it was last built, as the cache keeps it.
 
     `identity` is one hash over `dependencies` (files with their sha256), check inputs and outputs.
@@ -70,7 +65,7 @@ class ModelRecord(_Record):
     eager_accuracy: Accuracy | None
 
 
-class VariantRecord(_Record):
+class VariantRecord(Frozen):
     """What one variant became, and of which build; `dependencies` are its own, if it has any."""
 
     identity: str

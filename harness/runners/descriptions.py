@@ -11,19 +11,16 @@ from pathlib import Path
 from re import Pattern
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from harness.errors import RunnerPackError
 from harness.runners import build
 from harness.runners.libraries import LibrarySource
+from harness.schema.base import Frozen
 from harness.storage.shipped import shipped_folder
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CrossCompiler(_Table):
+class CrossCompiler(Frozen):
     """A compiler for other machines than this, and Debian's package of it."""
 
     builds_for: str
@@ -31,7 +28,7 @@ class CrossCompiler(_Table):
     package: str
 
 
-class PartOrigin(_Table):
+class PartOrigin(Frozen):
     """What libraries come from whose names begin with the pattern; `licence` is an SPDX expression."""
 
     libraries: Pattern[str]
@@ -39,7 +36,7 @@ class PartOrigin(_Table):
     licence: str
 
 
-class PackDescription(_Table):
+class PackDescription(Frozen):
     """One kind of phone. Without `compiler`: this computer's own."""
 
     machine: str

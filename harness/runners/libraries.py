@@ -16,11 +16,10 @@ from importlib.metadata import files as package_files
 from pathlib import Path
 from re import Pattern
 
-from pydantic import BaseModel, ConfigDict
-
 from harness.runners import build
 from harness.runners.build import Progress
 from harness.runners.wheels import Wheel, fetch_wheel
+from harness.schema.base import Frozen
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,12 @@ class Library:
         return self.package.name
 
 
-class LibrarySource(BaseModel):
+class LibrarySource(Frozen):
     """Where a library for one kind of phone comes from. Without `wheel`: the package installed here.
 
     `unpack`: what names of files to be taken out of the wheel begin with; `folders`: where libraries
     lie, beside the package's own folder or in it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     wheel: Wheel | None = None
     unpack: tuple[Pattern[str], ...] = ()

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.errors import RunnerPackError
+from harness.schema.base import Frozen
 from harness.schema.engines import ENGINES
 from harness.storage.cache import cache_folder
 from harness.storage.files import sha256_of
@@ -29,13 +30,11 @@ SUPERVISE = "supervise"
 _MACHINES = {"arm64-v8a": 183, "x86_64": 62}
 
 
-class Part(BaseModel):
+class Part(Frozen):
     """What some files of a pack, or the code inside them, come from.
 
     `licence` is an SPDX expression; `text` is the pack's own copy of it, if it has one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str
@@ -44,14 +43,12 @@ class Part(BaseModel):
     text: str | None = None
 
 
-class RunnerPack(BaseModel):
+class RunnerPack(Frozen):
     """One engine's runner for one ABI.
 
     `sha256` and `size_bytes` are per file, by its path in `folder`. `key` names the pack on
     devices: for phones it is a function of the files, the same on every host.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format_version: Literal[2] = PACK_FORMAT_VERSION
     key: str = Field(pattern=r"^[\w.-]+$")
@@ -63,7 +60,7 @@ class RunnerPack(BaseModel):
     compiler: str
     launcher: tuple[str, ...] = ()
     sha256: dict[str, str]
-    size_bytes: dict[str, int] = {}
+    size_bytes: dict[str, int] = Field(default_factory=dict)
     parts: tuple[Part, ...] = ()
 
     @property

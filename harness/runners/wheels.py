@@ -12,18 +12,17 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from harness.errors import RunnerPackError
 from harness.runners.build import Progress, locked, no_space
+from harness.schema.base import Frozen
 from harness.storage.cache import cache_folder
 from harness.storage.files import sha256_of
 
 
-class Wheel(BaseModel):
+class Wheel(Frozen):
     """One file of a package index, named so that nothing else can be meant."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: str
     version: str

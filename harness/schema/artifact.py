@@ -8,19 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from harness.schema.base import Frozen
 from harness.schema.job import MemoryFormat
 from harness.schema.plan import unusual_settings
 
 ARTIFACT_FORMAT_VERSION = 2  # 2: format, its options, its details
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Manifest(_Model):
+class Manifest(Frozen):
     """What is known of one artifact file.
 
     `options` are those of its format that it was saved with, and `details` what only files of that
@@ -50,7 +45,7 @@ class Manifest(_Model):
     notes: tuple[str, ...] = ()
 
 
-class Fidelity(_Model):
+class Fidelity(Frozen):
     """How close an artifact's outputs are to the eager model's, over `samples` real inputs.
 
     With a NaN or an infinity in the outputs nothing can be compared: `exact` is false and every
@@ -68,14 +63,14 @@ class Fidelity(_Model):
     top1_agreement: float | None
 
 
-class Accuracy(_Model):
+class Accuracy(Frozen):
     """Top-1 accuracy over the evaluation set, on the host."""
 
     top1: float
     samples: int
 
 
-class Artifact(_Model):
+class Artifact(Frozen):
     """What became of one variant. `path` and `manifest` are set if and only if status is ok."""
 
     variant: str
@@ -101,7 +96,7 @@ class Artifact(_Model):
         return ", ".join([self.recipe, *unusual])
 
 
-class CheckTensor(_Model):
+class CheckTensor(Frozen):
     """Where one input tensor of one check sample lies in the checks file."""
 
     shape: tuple[int, ...]
@@ -109,7 +104,7 @@ class CheckTensor(_Model):
     offset_bytes: int
 
 
-class ExportedModel(_Model):
+class ExportedModel(Frozen):
     """One model with its variants, and what its outputs are checked against.
 
     `checks_path` holds the check inputs as raw little-endian tensors, laid out as `checks` says

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from harness.schema.base import Frozen
 
 LOCAL = "local"
 """The kind, and the id, of the computer that this runs on."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 Level = Literal["serious", "warning", "ok"]
@@ -20,7 +18,7 @@ Level = Literal["serious", "warning", "ok"]
 LEVELS: tuple[Level, ...] = ("serious", "warning", "ok")
 
 
-class DeviceInfo(_Model):
+class DeviceInfo(Frozen):
     """What a device is. `fingerprint` stays the same as long as its hardware and system do.
 
     `kind` is the device's key in `devices.registry.DRIVERS`.
@@ -35,7 +33,7 @@ class DeviceInfo(_Model):
     cpu: str
     cores: int
     memory_total_bytes: int
-    details: dict[str, str] = {}
+    details: dict[str, str] = Field(default_factory=dict)
 
     @property
     def is_phone(self) -> bool:
@@ -43,7 +41,7 @@ class DeviceInfo(_Model):
         return self.kind != LOCAL
 
 
-class Conditions(_Model):
+class Conditions(Frozen):
     """The state of a device at one moment. None: this device does not tell.
 
     `load_1min` is the kernel's load average; clocks are per online core, in core order, and so are
@@ -63,7 +61,7 @@ class Conditions(_Model):
     thermal_status: int | None = None
 
 
-class DeviceFinding(_Model):
+class DeviceFinding(Frozen):
     """One thing that was looked at before measuring: what was found, and what to do about it."""
 
     key: str

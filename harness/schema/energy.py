@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import FiniteFloat
+
+from harness.schema.base import Frozen
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Energy(_Model):
+class Energy(Frozen):
     """What one launch of the energy pass consumed.
 
     `joules_per_inference` is net of idle: (block_watts - idle watts) x seconds / iterations, where the
@@ -54,7 +52,7 @@ TroubleKey = Literal[
 ]
 
 
-class EnergyTrouble(_Model):
+class EnergyTrouble(Frozen):
     """Why a launch has no energy: the key of the rule of validity that it breaks, and what was seen."""
 
     key: TroubleKey

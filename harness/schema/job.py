@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from harness.schema.base import Frozen
 
 JOB_VERSION = 2
 
@@ -26,11 +28,7 @@ DTYPE_BYTES: dict[Dtype, int] = {
 }  # fmt: skip
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TensorSource(_Strict):
+class TensorSource(Frozen):
     """One input tensor: its shape, and where its values come from.
 
     With `file`, raw little-endian values at `offset_bytes` of it, in row-major order. Without,
@@ -46,7 +44,7 @@ class TensorSource(_Strict):
     high: float = 1.0
 
 
-class Loop(_Strict):
+class Loop(Frozen):
     """When a loop of inferences may stop: both minima reached, or either maximum."""
 
     min_iterations: int = Field(ge=0)
@@ -55,7 +53,7 @@ class Loop(_Strict):
     max_seconds: float = Field(gt=0)
 
 
-class Channel(_Strict):
+class Channel(Frozen):
     """One quantity in what a probe reads: the number that follows `after`, or the first one."""
 
     name: str
@@ -64,7 +62,7 @@ class Channel(_Strict):
     scale: float = 1.0
 
 
-class Probe(_Strict):
+class Probe(Frozen):
     """Something of the device that is read while a launch runs; each channel becomes a `trace`.
 
     One of `file` and `command` is set; "@PID" in a file is the runner's process id. With
@@ -84,7 +82,7 @@ class Probe(_Strict):
     channels: tuple[Channel, ...] = Field(min_length=1)
 
 
-class Job(_Strict):
+class Job(Frozen):
     """Everything that a runner needs for one launch. Paths are the device's own.
 
     In the energy pass the runner idles for `baseline_seconds` before and after the steady loop.

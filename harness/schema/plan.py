@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -28,6 +27,7 @@ from pydantic_core import CoreSchema, core_schema
 from harness.errors import PlanError
 from harness.export_worker.formats import FORMATS, usual_options
 from harness.export_worker.recipes import parse_recipe
+from harness.schema.base import Frozen
 from harness.schema.engines import FORMAT_READ
 from harness.schema.job import Dtype, MemoryFormat, Pass
 
@@ -54,11 +54,7 @@ Container = Annotated[str, _OneOf(_option_values("container"))]
 Threads = Annotated[int, Field(ge=1, le=256)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class InputSpec(_Section):
+class InputSpec(Frozen):
     """One input of a model. Random values are uniform in [low, high)."""
 
     shape: tuple[Annotated[int, Field(ge=1)], ...]
@@ -73,7 +69,7 @@ class InputSpec(_Section):
         return self
 
 
-class Matrix(_Section):
+class Matrix(Frozen):
     """The lists that multiply into cases."""
 
     recipe: tuple[str, ...] = Field(("fp32",), min_length=1)
@@ -115,7 +111,7 @@ class Matrix(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Frozen):
     """One model, and optionally its own values for keys of the matrix."""
 
     name: str = Field(min_length=1, max_length=80)
@@ -158,7 +154,7 @@ class Model(_Section):
         return common.model_copy(update=self._overrides())
 
 
-class Measure(_Section):
+class Measure(Frozen):
     """How one launch measures. Seconds and iterations are per launch.
 
     An energy launch works for `energy_seconds` between two baselines. An invalid launch is
@@ -199,7 +195,7 @@ class Measure(_Section):
         return self
 
 
-class Export(_Section):
+class Export(Frozen):
     """How models become artifacts.
 
     `mobile_python` is an interpreter whose torch (2.12 or older) has XNNPACK, for `fp32-mobile`.
@@ -209,7 +205,7 @@ class Export(_Section):
     quantized_engine: Literal["qnnpack", "x86", "onednn", "fbgemm"] = "qnnpack"
 
 
-class DeviceSettings(_Section):
+class DeviceSettings(Frozen):
     """What is changed on phones while they are measured, and put back afterwards.
 
     `fixed_performance` (Android 11 and later) holds clocks at a point that can be sustained;
@@ -224,7 +220,7 @@ class DeviceSettings(_Section):
     governor: str | None = Field(None, pattern=r"^[a-z_]+$")
 
 
-class Header(_Section):
+class Header(Frozen):
     """The `[plan]` table."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -283,7 +279,7 @@ class Case:
         return ".".join(parts)
 
 
-class Plan(_Section):
+class Plan(Frozen):
     """A whole plan, valid by construction."""
 
     plan: Header

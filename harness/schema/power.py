@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from harness.schema.base import Frozen
 from harness.schema.job import Probe
 
 SourceKind = Literal["rails", "gauge", "meter", "rapl"]
@@ -30,7 +31,7 @@ RAIL = "rail:"
 SLOWEST_POLL_SECONDS = 1.0
 
 
-class Calibration(BaseModel):
+class Calibration(Frozen):
     """What was found out about one device's fuel gauge, good for its fingerprint alone.
 
     Amperes drawn from the battery (discharge positive) = raw x `sign` x `amperes_per_unit`.
@@ -38,8 +39,6 @@ class Calibration(BaseModel):
     current over the change of the charge counter (1: they agree), None where no counter counts;
     `scale_from` says what decided the scale. `suspend_works`: charging really stops when asked to.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
     made_unix: float
@@ -52,7 +51,7 @@ class Calibration(BaseModel):
     suspend_works: bool | None = None
 
 
-class PowerSource(BaseModel):
+class PowerSource(Frozen):
     """One source of power, as it was used for a launch: enough to work its energy out again.
 
     `name` names it to a person ("fuel gauge (/sys/class/power_supply/battery)", "rails: S4M_VDD_CPUCL0,
@@ -60,8 +59,6 @@ class PowerSource(BaseModel):
     why it cannot be used now ("" if it can), `advice` the way out. Sources that `sees_charging` are
     useless while the device charges: they measure the battery.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: SourceKind
     name: str

@@ -27,9 +27,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from harness.errors import BadRecord
+from harness.schema.base import Frozen
 from harness.schema.job import Dtype, Job
 
 RECORD_VERSION = 3
@@ -37,25 +38,21 @@ RECORD_VERSION = 3
 Phase = Literal["cold_load", "warm_load", "first_inference", "warmup", "steady"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Engine(_Record):
+class Engine(Frozen):
     """The library that ran the model, as it names itself at run time."""
 
     name: str
     version: str
 
 
-class Runner(_Record):
+class Runner(Frozen):
     """The program that wrote the record."""
 
     version: str
     compiler: str
 
 
-class SeenDevice(_Record):
+class SeenDevice(Frozen):
     """The device as the runner saw it from inside."""
 
     machine: str
@@ -66,7 +63,7 @@ class SeenDevice(_Record):
     cpuset: str | None
 
 
-class Clock(_Record):
+class Clock(Frozen):
     """The clock behind every time in the record, and the cost of one reading of it."""
 
     name: Literal["CLOCK_MONOTONIC"]
@@ -74,7 +71,7 @@ class Clock(_Record):
     read_cost_ns: int
 
 
-class Header(_Record):
+class Header(Frozen):
     """The first record: versions, the job as it was asked, the device from inside.
 
     `job` is None, and `launch` empty, when the job itself was refused. `exec_ns` is the time just before the runner was executed (None if nobody noted it), and
@@ -94,7 +91,7 @@ class Header(_Record):
     job: Job | None
 
 
-class Mark(_Record):
+class Mark(Frozen):
     """A moment between phases, with the memory of the process at that moment.
 
     `rss_bytes` (VmRSS), `vm_hwm_bytes` (VmHWM) and `swap_bytes` (VmSwap) are read from
@@ -116,7 +113,7 @@ class Mark(_Record):
     os_threads: int
 
 
-class Actual(_Record):
+class Actual(Frozen):
     """What the runner found in force, read back rather than assumed.
 
     `model_resident_fraction` is the share of the model file's pages still in the page cache just
@@ -131,7 +128,7 @@ class Actual(_Record):
     model_resident_fraction: float | None
 
 
-class Counters(_Record):
+class Counters(Frozen):
     """What the process used over a loop of inferences (differences, not totals).
 
     `iterations` counts the inferences: there may be fewer samples, evenly thinned, in the memory and
@@ -147,7 +144,7 @@ class Counters(_Record):
     major_faults: int
 
 
-class Samples(_Record):
+class Samples(Frozen):
     """The raw times of one phase: when each began, and how long it took."""
 
     type: Literal["samples"]
@@ -162,7 +159,7 @@ class Samples(_Record):
         return self.counters.iterations if self.counters else len(self.duration_ns)
 
 
-class Operator(_Record):
+class Operator(Frozen):
     """One operator of the profile pass; `self_ns` leaves out the operators that it called."""
 
     name: str
@@ -171,7 +168,7 @@ class Operator(_Record):
     total_ns: int
 
 
-class Operators(_Record):
+class Operators(Frozen):
     """The profile: every operator, summed over `iterations` inferences."""
 
     type: Literal["operators"]
@@ -179,7 +176,7 @@ class Operators(_Record):
     operators: list[Operator]
 
 
-class Trace(_Record):
+class Trace(Frozen):
     """A quantity followed over time. A reading that failed has no point in it: see `Sampling`."""
 
     type: Literal["trace"]
@@ -208,7 +205,7 @@ class Trace(_Record):
         return (self.values[last] - self.values[first]) / seconds if seconds > 0 else None
 
 
-class ProbeFailure(_Record):
+class ProbeFailure(Frozen):
     """A channel that could not be read `count` times, and why, the last time."""
 
     channel: str
@@ -216,7 +213,7 @@ class ProbeFailure(_Record):
     reason: str
 
 
-class Sampling(_Record):
+class Sampling(Frozen):
     """What reading the job's probes cost: CPU and wall time of all readings, and what failed."""
 
     type: Literal["sampling"]
@@ -226,7 +223,7 @@ class Sampling(_Record):
     failures: tuple[ProbeFailure, ...]
 
 
-class Output(_Record):
+class Output(Frozen):
     """One output tensor of one check sample; values raw, little-endian, row-major, base64."""
 
     type: Literal["output"]
@@ -247,7 +244,7 @@ class Output(_Record):
             ) from error
 
 
-class RunnerFault(_Record):
+class RunnerFault(Frozen):
     """What went wrong in the runner, and in which phase."""
 
     type: Literal["error"]
@@ -265,7 +262,7 @@ class RunnerFault(_Record):
     message: str
 
 
-class End(_Record):
+class End(Frozen):
     """The last record. `bytes` and `crc32` (zlib's) cover everything before this line."""
 
     type: Literal["end"]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from harness.schema.artifact import ExportedModel, Fidelity
+from harness.schema.base import Frozen
 from harness.schema.device import Conditions, DeviceFinding, DeviceInfo
 from harness.schema.energy import Energy, EnergyTrouble
 from harness.schema.job import Pass
@@ -17,18 +18,13 @@ from harness.schema.plan import Plan
 from harness.schema.power import PowerSource
 from harness.schema.validity import Validity
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
 SWEEP_VERSION = 3
 
 
 Status = Literal["ok", "failed", "skipped", "interrupted"]
 
 
-class Host(_Model):
+class Host(Frozen):
     """The computer that ran the sweep."""
 
     system: str
@@ -38,7 +34,7 @@ class Host(_Model):
     git: str | None = None
 
 
-class PlannedLaunch(_Model):
+class PlannedLaunch(Frozen):
     """One entry of a device's schedule; `index` is its place in it, from 1."""
 
     index: int
@@ -47,7 +43,7 @@ class PlannedLaunch(_Model):
     measured_pass: Pass
 
 
-class SweepFile(_Model):
+class SweepFile(Frozen):
     """sweep.json: what was asked. `command` is the exact command line that made it.
 
     `findings` are those of the examination before the sweep, by device; `accepted` holds the keys
@@ -66,10 +62,10 @@ class SweepFile(_Model):
     devices: tuple[DeviceInfo, ...]
     schedule: dict[str, tuple[PlannedLaunch, ...]]
     accepted: tuple[str, ...] = ()
-    findings: dict[str, tuple[DeviceFinding, ...]] = {}
+    findings: dict[str, tuple[DeviceFinding, ...]] = Field(default_factory=dict)
 
 
-class LaunchError(_Model):
+class LaunchError(Frozen):
     """Why a launch has no good result."""
 
     kind: str
@@ -77,7 +73,7 @@ class LaunchError(_Model):
     advice: str = ""
 
 
-class LedgerEntry(_Model):
+class LedgerEntry(Frozen):
     """The host's account of one launch, or of one case that could not be launched at all.
 
     For a skipped case, `index`, `round` and `measured_pass` are None. `attempt` counts from 1: a
@@ -113,7 +109,7 @@ class LedgerEntry(_Model):
     sidecar_error: LaunchError | None = None
 
 
-class ArtifactsFile(_Model):
+class ArtifactsFile(Frozen):
     """artifacts.json."""
 
     models: tuple[ExportedModel, ...]

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
+from harness.schema.base import Frozen
 
 ReasonLevel = Literal["suspect", "invalid"]
 ValidityLevel = Literal["valid", "suspect", "invalid"]
 
 
-class Reason(_Model):
+class Reason(Frozen):
     """One thing that speaks against a launch: a rule that it breaks, by its key, and what was seen.
 
     `passing`: it may be gone at another try.
@@ -27,7 +22,7 @@ class Reason(_Model):
     passing: bool = False
 
 
-class Validity(_Model):
+class Validity(Frozen):
     """Whether a launch may count: as bad as the worst of its reasons. See docs/validity.md."""
 
     level: ValidityLevel

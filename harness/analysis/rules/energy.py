@@ -5,7 +5,7 @@ Not here: working energy out (`analysis/energy.py`), which happens once, before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from harness.analysis.rules.rule import Around, Breach, Rule
 from harness.schema.energy import EnergyTrouble, TroubleKey
@@ -44,9 +44,17 @@ def _troubles(around: Around, key: TroubleKey) -> Iterable[str]:
         yield trouble.text
 
 
-def _trouble(key: TroubleKey) -> Callable[[Around], Iterable[Breach]]:
-    """Return the question whether this kept the launch from having an energy."""
-    return lambda around: (Breach(text) for text in _troubles(around, key))
+def _rule(key: TroubleKey, label: str, when: str, advice: str, *, passing: bool = False) -> Rule:
+    """Return the rule that is broken where this kept the launch from having an energy."""
+    return Rule(
+        key=key,
+        levels=("invalid",),
+        label=label,
+        advice=advice,
+        when=when,
+        check=lambda around: (Breach(text) for text in _troubles(around, key)),
+        passing=passing,
+    )
 
 
 _ANOTHER_SOURCE = "Measure again; if it comes back, use another source of power."
@@ -62,105 +70,81 @@ RULES = (
         check=_charging,
         passing_words="if it was followed, and `device.energy_charging` is not `as-is`",
     ),
-    Rule(
-        key="recorder-failed",
-        levels=("invalid",),
-        label="power not recorded",
-        advice="Look at what records power beside the launch (`phonebench doctor`).",
-        when="what records power beside the launch failed",
-        check=_trouble("recorder-failed"),
+    _rule(
+        "recorder-failed",
+        "power not recorded",
+        "what records power beside the launch failed",
+        "Look at what records power beside the launch (`phonebench doctor`).",
         passing=True,
     ),
-    Rule(
-        key="no-power-trace",
-        levels=("invalid",),
-        label="no power readings",
-        advice="Look which sources of power answer (`phonebench doctor`).",
-        when="no usable reading of power",
-        check=_trouble("no-power-trace"),
+    _rule(
+        "no-power-trace",
+        "no power readings",
+        "no usable reading of power",
+        "Look which sources of power answer (`phonebench doctor`).",
     ),
-    Rule(
-        key="gauge-constant",
-        levels=("invalid",),
-        label="gauge stuck",
-        advice="Use another source of power: this gauge does not follow the load.",
-        when="the gauge never moved",
-        check=_trouble("gauge-constant"),
+    _rule(
+        "gauge-constant",
+        "gauge stuck",
+        "the gauge never moved",
+        "Use another source of power: this gauge does not follow the load.",
     ),
-    Rule(
-        key="gauge-jump",
-        levels=("invalid",),
-        label="gauge jumped",
-        advice=_ANOTHER_SOURCE,
-        when="a reading far outside of the others, or a counter that fell",
-        check=_trouble("gauge-jump"),
+    _rule(
+        "gauge-jump",
+        "gauge jumped",
+        "a reading far outside of the others, or a counter that fell",
+        _ANOTHER_SOURCE,
         passing=True,
     ),
-    Rule(
-        key="gauge-gaps",
-        levels=("invalid",),
-        label="gauge gaps",
-        advice=_ANOTHER_SOURCE,
-        when="readings are missing for too long",
-        check=_trouble("gauge-gaps"),
+    _rule(
+        "gauge-gaps",
+        "gauge gaps",
+        "readings are missing for too long",
+        _ANOTHER_SOURCE,
         passing=True,
     ),
-    Rule(
-        key="gauge-disagrees",
-        levels=("invalid",),
-        label="gauge disagrees",
-        advice="Calibrate the gauge again: `phonebench calibrate DEVICE`.",
-        when="the integral of current and the charge counter differ",
-        check=_trouble("gauge-disagrees"),
+    _rule(
+        "gauge-disagrees",
+        "gauge disagrees",
+        "the integral of current and the charge counter differ",
+        "Calibrate the gauge again: `phonebench calibrate DEVICE`.",
     ),
-    Rule(
-        key="too-few-readings",
-        levels=("invalid",),
-        label="too few readings",
-        advice="Raise measure.energy_seconds and measure.baseline_seconds.",
-        when="too few readings in the block or in a baseline",
-        check=_trouble("too-few-readings"),
+    _rule(
+        "too-few-readings",
+        "too few readings",
+        "too few readings in the block or in a baseline",
+        "Raise measure.energy_seconds and measure.baseline_seconds.",
     ),
-    Rule(
-        key="trace-clock",
-        levels=("invalid",),
-        label="clock of the readings",
-        advice=_ANOTHER_SOURCE,
-        when="the times of the readings are not those of the launch",
-        check=_trouble("trace-clock"),
+    _rule(
+        "trace-clock",
+        "clock of the readings",
+        "the times of the readings are not those of the launch",
+        _ANOTHER_SOURCE,
     ),
-    Rule(
-        key="not-calibrated",
-        levels=("invalid",),
-        label="gauge not calibrated",
-        advice="Calibrate the gauge: `phonebench calibrate DEVICE`.",
-        when="sign and scale of the gauge are not known",
-        check=_trouble("not-calibrated"),
+    _rule(
+        "not-calibrated",
+        "gauge not calibrated",
+        "sign and scale of the gauge are not known",
+        "Calibrate the gauge: `phonebench calibrate DEVICE`.",
     ),
-    Rule(
-        key="no-idle",
-        levels=("invalid",),
-        label="no idle baseline",
-        advice="Measure again with a runner of this version.",
-        when="the launch did not idle before and after its block",
-        check=_trouble("no-idle"),
+    _rule(
+        "no-idle",
+        "no idle baseline",
+        "the launch did not idle before and after its block",
+        "Measure again with a runner of this version.",
     ),
-    Rule(
-        key="baseline-moved",
-        levels=("invalid",),
-        label="idle power moved",
-        advice="Close what else runs, and let the device settle before measuring.",
-        when="idle power before and after differ too much",
-        check=_trouble("baseline-moved"),
+    _rule(
+        "baseline-moved",
+        "idle power moved",
+        "idle power before and after differ too much",
+        "Close what else runs, and let the device settle before measuring.",
         passing=True,
     ),
-    Rule(
-        key="meter-stopped",
-        levels=("invalid",),
-        label="meter stopped",
-        advice="Look at the meter and its cable.",
-        when="the meter stopped sampling",
-        check=_trouble("meter-stopped"),
+    _rule(
+        "meter-stopped",
+        "meter stopped",
+        "the meter stopped sampling",
+        "Look at the meter and its cable.",
         passing=True,
     ),
 )
