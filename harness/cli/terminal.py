@@ -18,7 +18,6 @@ from rich.text import Text
 
 from harness.analysis import metrics
 from harness.analysis.cases import CaseSummary, DeviceSummary, SweepSummary, deciding_launches
-from harness.analysis.comparisons import Comparison
 from harness.analysis.words import (
     DASH,
     bounds,
@@ -311,10 +310,6 @@ def _pad(text: str, width: int) -> str:
     return blanks + text if width < 0 else text + blanks
 
 
-def _row_style(row: Sequence[str]) -> str:
-    return "" if row[1:] else "bold"  # a model's name stands alone
-
-
 _Column = tuple[str, Callable[[CaseSummary], str]]
 _RIGHT = ("n", "size", "peak", "acc.")
 
@@ -379,14 +374,12 @@ def _counting(case: CaseSummary) -> str:
 
 def _versus(case: CaseSummary) -> str:
     """Return how a latency differs from the baseline's; few pairs, which have no interval, are told."""
-    ratio = (case.comparisons.get(metrics.LATENCY) or _UNCOMPARED).ratio
+    comparison = case.comparisons.get(metrics.LATENCY)
+    ratio = comparison.ratio if comparison is not None else None
     if ratio is None:
         return ""
     few = "" if ratio.basis == "interval" else f" ({plural(ratio.launches, 'pair')})"
     return f"{speed_words(ratio)[0]}{few}"
-
-
-_UNCOMPARED = Comparison(None, "too few launches")
 
 
 def minutes(seconds: float) -> str:

@@ -33,7 +33,6 @@ from harness.analysis.words import (
 )
 from harness.report.readable import shorten
 
-COLOURS = 8
 _WIDE = 11  # columns; more of them are set smaller
 _MOST_REASONS = 4
 

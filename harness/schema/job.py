@@ -13,19 +13,12 @@ from pydantic import Field
 
 from harness.schema.base import Frozen
 
-JOB_VERSION = 2
-
 Dtype = Literal[
     "float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"
 ]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Pass = Literal["latency", "memory", "energy", "profile"]
 Reading = Literal["number", "time_in_state", "cpu_busy", "charging"]
-
-DTYPE_BYTES: dict[Dtype, int] = {
-    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2,
-    "int8": 1, "uint8": 1, "bool": 1,
-}  # fmt: skip
 
 
 class TensorSource(Frozen):
