@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from harness.errors import BadRecord
 from harness.schema.base import Frozen
@@ -359,19 +359,26 @@ def parse_record(content: bytes, name: str) -> LaunchRecord | Interrupted:
     return _assemble([_parse_line(line, name, n) for n, line in enumerate(lines, 1)], name)
 
 
-def write_sidecar(traces: Sequence[Trace]) -> bytes:
-    """Return traces that were recorded beside a launch, as a file: one a line, and an end record."""
-    body = b"".join(trace.model_dump_json().encode() + b"\n" for trace in traces)
-    time_ns = max((trace.time_ns[-1] for trace in traces if trace.time_ns), default=0)
+def write_records(
+    records: Sequence[BaseModel], time_ns: int, status: Literal["ok", "failed"] = "ok"
+) -> bytes:
+    """Return records as a file: one a line, and the end record that vouches for them."""
+    body = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
     end = End(
         type="end",
-        status="ok",
+        status=status,
         time_ns=time_ns,
-        records=len(traces) + 1,
+        records=len(records) + 1,
         bytes=len(body),
         crc32=zlib.crc32(body),
     )
     return body + end.model_dump_json().encode() + b"\n"
+
+
+def write_sidecar(traces: Sequence[Trace]) -> bytes:
+    """Return traces that were recorded beside a launch, as a file."""
+    time_ns = max((trace.time_ns[-1] for trace in traces if trace.time_ns), default=0)
+    return write_records(traces, time_ns)
 
 
 def parse_sidecar(content: bytes, name: str) -> tuple[Trace, ...]:

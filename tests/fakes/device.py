@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import base64
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from harness.cancellation import Cancellation
 from harness.devices.base import JobExit, JobResult, JobStatus, Recorder
@@ -26,17 +24,13 @@ from harness.schema.job import Job, Pass, Probe
 from harness.schema.plan import DeviceSettings
 from harness.schema.power import PowerSource
 from harness.schema.record import (
-    Actual,
     Counters,
-    End,
     Output,
     ProbeFailure,
     RunnerFault,
-    Samples,
-    Sampling,
     Trace,
 )
-from tests.fakes.records import make_header, make_mark
+from tests.fakes.records import RecordBuilder, make_counters, make_header, make_samples
 
 OUTPUT = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
 """What the fake model answers to every check sample."""
@@ -70,16 +64,9 @@ _MARKS_NS = {
     "steady_done": LOOP_END_NS,
     "end": 2_100_000_000,
 }
+_END_NS = 2_200_000_000
 _ENERGY_MARKS_NS = {"warmup_done": 900_000_000, "idle_before_done": LOOP_BEGIN_NS}
-COUNTERS = Counters(
-    iterations=60,
-    wall_ns=LOOP_END_NS - LOOP_BEGIN_NS,
-    cpu_ns=LOOP_END_NS - LOOP_BEGIN_NS,
-    voluntary_switches=0,
-    involuntary_switches=1,
-    minor_faults=0,
-    major_faults=0,
-)
+COUNTERS = make_counters(60, LOOP_END_NS - LOOP_BEGIN_NS, involuntary_switches=1)
 
 
 def good_record(
@@ -94,39 +81,30 @@ def good_record(
 ) -> bytes:
     """Return the result of a launch in which all went well, but for what is given otherwise."""
     times = {**_MARKS_NS, **(_ENERGY_MARKS_NS if job.measured_pass == "energy" else {})}
-    marks = [
-        make_mark(name, time_ns)
-        for name, time_ns in sorted(times.items(), key=lambda mark: mark[1])
-    ]
-    found = Actual(
-        type="actual",
-        threads=job.threads,
-        affinity=job.affinity or (0, 1),
-        memory_format=job.memory_format,
-        quantized_engine=job.quantized_engine,
-        model_resident_fraction=0.0,
+    builder = _begin(job)
+    for name, time_ns in sorted(times.items(), key=lambda mark: mark[1]):
+        builder.mark(name, time_ns)
+    asked = {
+        "threads": job.threads,
+        "affinity": job.affinity or (0, 1),
+        "memory_format": job.memory_format,
+        "quantized_engine": job.quantized_engine,
+    }
+    starts = [LOOP_BEGIN_NS + 10 * n for n in range(len(duration_ns))]
+    return (
+        builder.actual(**{**asked, **(actual or {})})
+        .add(make_samples("steady", starts, duration_ns, counters), *traces)
+        .sampling(
+            sum(len(trace.values) for trace in traces), sampling_cpu_ns, sampling_cpu_ns, failures
+        )
+        .add(*_outputs(job, OUTPUT))
+        .write(_END_NS)
     )
-    samples = Samples(
-        type="samples",
-        phase="steady",
-        start_ns=[LOOP_BEGIN_NS + 10 * n for n in range(len(duration_ns))],
-        duration_ns=list(duration_ns),
-        counters=counters,
-    )
-    sampling = Sampling(
-        type="sampling",
-        reads=sum(len(trace.values) for trace in traces),
-        cpu_ns=sampling_cpu_ns,
-        wall_ns=sampling_cpu_ns,
-        failures=tuple(failures),
-    )
-    found = found.model_copy(update=actual or {})
-    return _record(job, *marks, found, samples, *traces, sampling, *_outputs(job, OUTPUT))
 
 
 def wrong_record(job: Job) -> bytes:
     """Return the result of a launch that ran well and computed nonsense."""
-    return _record(job, *_outputs(job, -OUTPUT))
+    return _begin(job).add(*_outputs(job, -OUTPUT)).write(_END_NS)
 
 
 def failed_record(job: Job) -> bytes:
@@ -134,7 +112,7 @@ def failed_record(job: Job) -> bytes:
     fault = RunnerFault(
         type="error", kind="missing_operator", phase="cold_load", message="no aten::nope"
     )
-    return _record(job, fault)
+    return _begin(job).add(fault).write(_END_NS, "failed")
 
 
 def _outputs(job: Job, values: np.ndarray) -> list[Output]:
@@ -147,19 +125,8 @@ def _outputs(job: Job, values: np.ndarray) -> list[Output]:
     ]
 
 
-def _record(job: Job, *records: BaseModel) -> bytes:
-    header = make_header(job.launch, "lite", main_ns=2, exec_ns=1, job=job)
-    body = b"".join(r.model_dump_json().encode() + b"\n" for r in (header, *records))
-    failed = any(isinstance(record, RunnerFault) for record in records)
-    end = End(
-        type="end",
-        status="failed" if failed else "ok",
-        time_ns=2_200_000_000,
-        records=len(records) + 2,
-        bytes=len(body),
-        crc32=zlib.crc32(body),
-    )
-    return body + end.model_dump_json().encode() + b"\n"
+def _begin(job: Job) -> RecordBuilder:
+    return RecordBuilder(make_header(job.launch, 2, exec_ns=1, job=job))
 
 
 @dataclass

@@ -5,7 +5,6 @@ Numbers only: no process, no clock. Not here: a phone that runs a runner (`virtu
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,15 +23,11 @@ from harness.schema.power import (
     PowerSource,
 )
 from harness.schema.record import (
-    Counters,
-    End,
     LaunchRecord,
     ProbeFailure,
-    Samples,
-    Sampling,
     Trace,
 )
-from tests.fakes.records import make_header, make_mark
+from tests.fakes.records import RecordBuilder, make_counters, make_header, make_samples
 
 Array = npt.NDArray[np.float64]
 
@@ -202,56 +197,26 @@ def launch(
     begins = load.begins()
     end_ns = START_NS + round((begins[-1] + 2.0) * 1e9)
     count = min(load.iterations, 1000)
-    marks = [make_mark("main", START_NS)]
-    marks += [
-        make_mark(name, START_NS + round(begin * 1e9))
-        for name, begin in zip(names, begins, strict=False)
-    ]
+    builder = RecordBuilder(make_header("l", START_NS, "synthetic")).mark("main", START_NS)
+    for name, begin in zip(names, begins, strict=False):
+        builder.mark(name, START_NS + round(begin * 1e9))
     starts = begins[1] + np.arange(count) * load.block / count
-    samples = Samples(
-        type="samples",
-        phase="steady",
-        start_ns=(starts * 1e9 + START_NS).astype(np.int64).tolist(),
-        duration_ns=[round(load.inference * 1e9)] * count,
-        counters=Counters(
-            iterations=load.iterations,
-            wall_ns=round(load.block * 1e9),
-            cpu_ns=round(load.block * 1e9),
-            voluntary_switches=0,
-            involuntary_switches=0,
-            minor_faults=0,
-            major_faults=0,
-        ),
+    samples = make_samples(
+        "steady",
+        (starts * 1e9 + START_NS).astype(np.int64).tolist(),
+        [round(load.inference * 1e9)] * count,
+        make_counters(load.iterations, round(load.block * 1e9)),
     )
-    return LaunchRecord(
-        header=make_header("l", "synthetic", main_ns=START_NS),
-        marks=tuple(marks),
-        actual=None,
-        samples={"steady": samples},
-        operators=None,
-        traces=traces,
-        sampling=Sampling(type="sampling", reads=1, cpu_ns=1, wall_ns=1, failures=failures),
-        outputs=(),
-        error=None,
-        end=End(type="end", status="ok", time_ns=end_ns, records=1, bytes=1, crc32=0),
-    )
+    return builder.add(samples, *traces).sampling(1, 1, 1, failures).read(end_ns)
 
 
 def as_bytes(record: LaunchRecord) -> bytes:
     """Return a record as its runner would have written it."""
-    parts = [
-        record.header,
-        *record.marks,
-        *record.samples.values(),
-        *record.traces,
-        record.sampling,
-    ]
-    lines = [part.model_dump_json().encode() + b"\n" for part in parts if part is not None]
-    body = b"".join(lines)
-    end = record.end.model_copy(
-        update={"records": len(lines) + 1, "bytes": len(body), "crc32": zlib.crc32(body)}
+    return (
+        RecordBuilder(record.header)
+        .add(*record.marks, *record.samples.values(), *record.traces, record.sampling)
+        .write(record.end.time_ns)
     )
-    return body + end.model_dump_json().encode() + b"\n"
 
 
 def without(record: LaunchRecord, *names: str) -> LaunchRecord:

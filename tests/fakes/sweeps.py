@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,22 +30,15 @@ from harness.schema.power import (
     PowerSource,
 )
 from harness.schema.record import (
-    RECORD_VERSION,
-    Actual,
     Clock,
     Counters,
-    End,
-    Engine,
     Header,
     LaunchRecord,
-    Mark,
     Operator,
     Operators,
     Phase,
     Runner,
     Samples,
-    Sampling,
-    SeenDevice,
     Trace,
     parse_record,
     write_sidecar,
@@ -61,6 +53,13 @@ from harness.schema.sweep import (
     SweepFile,
 )
 from harness.schema.validity import Reason, Validity
+from tests.fakes.records import (
+    RecordBuilder,
+    make_counters,
+    make_header,
+    make_samples,
+    make_seen_device,
+)
 
 CREATED_UNIX = 1_760_000_000.0
 MEGABYTE = 1_000_000
@@ -496,51 +495,46 @@ def record_bytes(
     first_ns = loaded_ns + 1_000_000 + int(3 * latency_ns)
     begin_ns = first_ns + 100_000_000 + int(8 * latency_ns)
     loop = _loop(shape, launch.measured_pass, latency_ns, begin_ns, rng)
-    records: list[Header | Mark | Actual | Samples | Operators | Trace | Sampling] = [
-        _header(plan, device, case, launch, main_ns, shape),
-        _mark("main", main_ns, 9 * MEGABYTE, in_memory_pass),
-        _mark("engine_ready", main_ns + 30_000_000, resident, in_memory_pass),
-        Actual(
-            type="actual",
-            threads=case.threads,
-            affinity=tuple(range(device.cores)),
-            memory_format="contiguous",
-            quantized_engine="qnnpack",
-            model_resident_fraction=shape.resident_fraction,
-        ),
-        _samples("cold_load", iterations_ns(latency_ns * 1.2, 1, rng), main_ns + 31_000_000),
-        _mark("model_loaded", loaded_ns, peak - 3_000_000, in_memory_pass),
-        _samples("first_inference", iterations_ns(latency_ns * 2.4, 1, rng), loaded_ns + 100_000),
-    ]
-    records.append(_mark("first_inference_done", first_ns, peak, in_memory_pass))
-    warmup = iterations_ns(latency_ns, 5, rng)
-    records.append(_samples("warmup", warmup, first_ns + 1_000_000))
-    records.append(_mark("warmup_done", begin_ns, peak, in_memory_pass))
+    builder = RecordBuilder(_header(plan, device, case, launch, main_ns, shape))
+
+    def mark(name: str, time_ns: int, resident_bytes: int) -> None:
+        builder.mark(name, time_ns, **_memory(resident_bytes, in_memory_pass))
+
+    mark("main", main_ns, 9 * MEGABYTE)
+    mark("engine_ready", main_ns + 30_000_000, resident)
+    builder.actual(
+        threads=case.threads,
+        affinity=tuple(range(device.cores)),
+        quantized_engine="qnnpack",
+        model_resident_fraction=shape.resident_fraction,
+    )
+    builder.add(
+        _samples("cold_load", iterations_ns(latency_ns * 1.2, 1, rng), main_ns + 31_000_000)
+    )
+    mark("model_loaded", loaded_ns, peak - 3_000_000)
+    first = iterations_ns(latency_ns * 2.4, 1, rng)
+    builder.add(_samples("first_inference", first, loaded_ns + 100_000))
+    mark("first_inference_done", first_ns, peak)
+    builder.add(_samples("warmup", iterations_ns(latency_ns, 5, rng), first_ns + 1_000_000))
+    mark("warmup_done", begin_ns, peak)
     if launch.measured_pass == "profile":
-        records.append(_operators(latency_ns, shape.operator_names))
-    elif loop.steady is not None:
-        records.append(loop.steady)
+        builder.add(_operators(latency_ns, shape.operator_names))
+    else:
+        builder.add(loop.steady)
     for name, time_ns in loop.marks:
         grown = int(shape.leak_bytes_per_inference * loop.iterations) if in_memory_pass else 0
-        records.append(_mark(name, time_ns, peak + grown, in_memory_pass))
+        mark(name, time_ns, peak + grown)
     done_ns = loop.marks[-1][1]
     if launch.measured_pass == "latency":
         loads = iterations_ns(latency_ns * 4, 3, rng)
-        records.append(_samples("warm_load", loads, done_ns + 100_000_000))
-    records.append(_mark("end", done_ns + 300_000_000, peak, in_memory_pass))
+        builder.add(_samples("warm_load", loads, done_ns + 100_000_000))
+    mark("end", done_ns + 300_000_000, peak)
     if launch.measured_pass in ("memory", "energy"):
-        records += follow(shape, device, case, launch, main_ns, loop, peak, rng)
-        records.append(_sampling(shape, done_ns + 300_000_000 - main_ns))
-    body = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
-    end = End(
-        type="end",
-        status="ok",
-        time_ns=done_ns + 310_000_000,
-        records=len(records) + 1,
-        bytes=len(body),
-        crc32=zlib.crc32(body),
-    )
-    return body + end.model_dump_json().encode() + b"\n"
+        builder.add(*follow(shape, device, case, launch, main_ns, loop, peak, rng))
+        wall_ns = done_ns + 300_000_000 - main_ns
+        share = shape.sampling_share
+        builder.sampling(900, int(share * wall_ns), int(2 * share * wall_ns))
+    return builder.write(done_ns + 310_000_000)
 
 
 @dataclass(frozen=True)
@@ -588,13 +582,8 @@ def _thinned(
     durations = iterations_ns(latency_ns, kept, rng)
     starts = np.linspace(begin_ns, end_ns - latency_ns, kept).astype(int)
     wall_ns = end_ns - begin_ns
-    return Samples(
-        type="samples", phase="steady", start_ns=starts.tolist(), duration_ns=durations.tolist(),
-        counters=Counters(
-            iterations=iterations, wall_ns=wall_ns, cpu_ns=int(wall_ns * 0.99),
-            voluntary_switches=3, involuntary_switches=2, minor_faults=12, major_faults=0,
-        ),
-    )  # fmt: skip
+    counters = _counters(iterations, wall_ns, 2)
+    return make_samples("steady", starts.tolist(), durations.tolist(), counters)
 
 
 def follow(
@@ -674,10 +663,10 @@ def _trace(name: str, unit: str, time_ns: npt.NDArray[np.int64], values: npt.NDA
     )  # fmt: skip
 
 
-def _sampling(shape: Shape, wall_ns: int) -> Sampling:
-    return Sampling(
-        type="sampling", reads=900, cpu_ns=int(shape.sampling_share * wall_ns),
-        wall_ns=int(2 * shape.sampling_share * wall_ns), failures=(),
+def _counters(iterations: int, wall_ns: int, switches: int) -> Counters:
+    return make_counters(
+        iterations, wall_ns, cpu_ns=int(wall_ns * 0.99), voluntary_switches=3,
+        involuntary_switches=switches, minor_faults=12,
     )  # fmt: skip
 
 
@@ -685,26 +674,23 @@ def _header(
     plan: Plan, device: DeviceInfo, case: Case, launch: PlannedLaunch, main_ns: int, shape: Shape
 ) -> Header:
     loop = Loop(min_iterations=5, min_seconds=0.2, max_iterations=1000, max_seconds=10)
-    return Header(
-        type="header",
-        record_version=RECORD_VERSION,
-        launch=f"{launch.index:04d}-{case.id}",
-        engine=Engine(name="lite", version="2.13.0"),
+    name = f"{launch.index:04d}-{case.id}"
+    return make_header(
+        name,
+        main_ns,
+        engine_version="2.13.0",
         runner=Runner(version="0.1.0", compiler="g++ 12.2.0"),
-        device=SeenDevice(
+        device=make_seen_device(
             machine="x86_64",
             kernel="6.1.0",
             cpus_online=device.cores,
-            page_bytes=4096,
             memory_total_bytes=device.memory_total_bytes,
-            cpuset=None,
         ),
         clock=Clock(name="CLOCK_MONOTONIC", resolution_ns=1, read_cost_ns=22),
         exec_ns=main_ns - 21_000_000,
-        main_ns=main_ns,
         unix_ns=int(CREATED_UNIX * 1e9) + main_ns,
         job=Job(
-            launch=f"{launch.index:04d}-{case.id}",
+            launch=name,
             engine=case.engine,
             measured_pass=launch.measured_pass,
             model_file="model.ptl",
@@ -717,20 +703,17 @@ def _header(
     )
 
 
-def _mark(name: str, time_ns: int, resident_bytes: int, with_pss: bool) -> Mark:
-    return Mark(
-        type="mark",
-        name=name,
-        time_ns=time_ns,
-        cost_ns=40_000,
-        rss_bytes=resident_bytes - 500_000,
-        rss_anon_bytes=resident_bytes - 7_500_000,
-        rss_file_bytes=7_000_000,
-        vm_hwm_bytes=resident_bytes,
-        swap_bytes=0,
-        pss_bytes=resident_bytes - 2_000_000 if with_pss else None,
-        os_threads=2,
-    )
+def _memory(resident_bytes: int, with_pss: bool) -> dict[str, int | None]:
+    """Return what a mark says of a process with so much in memory."""
+    return {
+        "cost_ns": 40_000,
+        "rss_bytes": resident_bytes - 500_000,
+        "rss_anon_bytes": resident_bytes - 7_500_000,
+        "rss_file_bytes": 7_000_000,
+        "vm_hwm_bytes": resident_bytes,
+        "pss_bytes": resident_bytes - 2_000_000 if with_pss else None,
+        "os_threads": 2,
+    }
 
 
 def _samples(
@@ -741,23 +724,10 @@ def _samples(
 ) -> Samples:
     starts = begin_ns + np.concatenate([[0], np.cumsum(durations[:-1] + 300)])
     wall_ns = int(durations.sum())
-    return Samples(
-        type="samples",
-        phase=phase,
-        start_ns=starts.astype(int).tolist(),
-        duration_ns=durations.tolist(),
-        counters=Counters(
-            iterations=len(durations),
-            wall_ns=wall_ns,
-            cpu_ns=int(wall_ns * 0.99),
-            voluntary_switches=3,
-            involuntary_switches=int(wall_ns * 1e-9 * switches_per_second),
-            minor_faults=12,
-            major_faults=0,
-        )
-        if phase == "steady"
-        else None,
-    )
+    counters = None
+    if phase == "steady":
+        counters = _counters(len(durations), wall_ns, int(wall_ns * 1e-9 * switches_per_second))
+    return make_samples(phase, starts.astype(int).tolist(), durations.tolist(), counters)
 
 
 def _operators(latency_ns: float, more: tuple[str, ...]) -> Operators:
